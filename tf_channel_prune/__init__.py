@@ -1,0 +1,28 @@
+"""Channel pruning for Keras: a trained model goes in, a smaller one comes out.
+
+import tf_channel_prune as tcp
+
+sparse = tcp.prune(model, ratio=0.5)  # masks, same shapes
+sparse.compile(...); sparse.fit(...)  # masks hold by themselves
+slim = tcp.transform(sparse)          # ordinary, smaller, equal
+"""
+
+# Two functions have the names of the rooms that they stand before. Python binds
+# a room to its name here when it is first imported, so that must come first.
+import tf_channel_prune.cost
+import tf_channel_prune.transform  # noqa: F401
+from tf_channel_prune.api import channel_groups
+from tf_channel_prune.api import cost
+from tf_channel_prune.api import prune
+from tf_channel_prune.api import transform
+from tf_channel_prune.errors import PruningError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PruningError",
+    "channel_groups",
+    "cost",
+    "prune",
+    "transform",
+]

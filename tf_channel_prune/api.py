@@ -1,0 +1,102 @@
+"""The public functions: thin, each over one room."""
+
+from __future__ import annotations
+
+from tf_channel_prune import graph as graphs
+from tf_channel_prune.channels import ChannelGroup
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.channels import understood
+
+
+def channels_of(model, exclude=()) -> Channels:
+    """Reads a model and labels its channels."""
+    return Channels(graphs.read(model, understood), exclude)
+
+
+def cost(model):
+    """What a model costs for one sample.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        A `Cost`: `.flops` (a multiply-add is two), `.params`,
+        `.activation_bytes`, and the same per layer in `.layers`. It prints as
+        a table.
+    """
+    from tf_channel_prune.cost import measure
+
+    return measure(channels_of(model))
+
+
+def channel_groups(model, exclude=()) -> list[ChannelGroup]:
+    """The groups of channels of a model, in graph order.
+
+    Args:
+        model: A built Keras model.
+        exclude: Names of layers, or patterns of them, that keep their
+            channels.
+    """
+    return channels_of(model, exclude).groups
+
+
+def prune(
+    model,
+    ratio,
+    of="flops",
+    criterion="l2",
+    exclude=(),
+    min_channels=1,
+    max_ratio=1.0,
+    divisor="auto",
+):
+    """A sparse copy of a model with at least `ratio` of its cost masked.
+
+    Example:
+
+        sparse = tcp.prune(model, ratio=0.5)
+        sparse.compile(...); sparse.fit(...)
+        slim = tcp.transform(sparse)
+
+    Args:
+        model: A built Keras model. It is not changed.
+        ratio: Share of the cost to remove, between 0 and 1.
+        of: `flops`, `params` or `activation_memory`. Defaults to `flops`.
+        criterion: How channels are ranked. Defaults to `l2`.
+        exclude: Names of layers, or patterns of them, that keep their
+            channels.
+        min_channels: The least that every group keeps. Defaults to 1.
+        max_ratio: The largest share of a group that may go. Defaults to 1.
+        divisor: What kept counts are multiples of. Defaults to `"auto"`.
+
+    Raises:
+        TargetError: If no allowed plan removes that much.
+    """
+    from tf_channel_prune import criteria
+    from tf_channel_prune.masking import make_sparse
+    from tf_channel_prune.planning import Limits
+    from tf_channel_prune.planning import plan_for_ratio
+
+    channels = channels_of(model, exclude)
+    scores = criteria.normalised(
+        channels, criteria.get(criterion).score(channels)
+    )
+    limits = Limits(min_channels, max_ratio, divisor)
+    alive = plan_for_ratio(channels, scores, ratio, of, limits)
+    return make_sparse(channels, alive)
+
+
+def transform(sparse, samples=None):
+    """The slim model of a sparse one, verified; see `transform.transform`.
+
+    Args:
+        sparse: A sparse model.
+        samples: A batch of inputs to compare the two models on, beside the
+            random ones that they are always compared on.
+
+    Returns:
+        An ordinary Keras model that needs nothing of this package.
+    """
+    from tf_channel_prune.transform import transform as run
+
+    return run(sparse, samples)

@@ -1,0 +1,162 @@
+"""Units and groups: what lives and dies together, and what has a ratio."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from tf_channel_prune.channels.rules import Kept
+from tf_channel_prune.channels.scope import Scope
+from tf_channel_prune.channels.walk import walk
+from tf_channel_prune.graph.structure import Graph
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that are interchangeable for every cost.
+
+    Attributes:
+        name: Unique in the model: the first layer that makes the channels,
+            with a range where a layer's channels fall into several groups.
+        layers: Every layer that makes channels of the group, in graph order.
+        size: The number of units: channels, or sets of channels that can
+            only be removed together.
+        frozen: Whether nothing of it can be removed.
+        reason: Why it is frozen; empty if it is not.
+        units: The unit numbers, in the order of the channels.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    size: int
+    frozen: bool
+    reason: str
+    units: np.ndarray = dataclasses.field(repr=False, compare=False)
+
+
+class Channels:
+    """The labels of a graph, solved: units, groups and where they lie.
+
+    Attributes:
+        graph: The graph.
+        scope: The labels of its tensors and weight axes.
+        groups: Every group, frozen ones included, in graph order.
+    """
+
+    def __init__(self, graph: Graph, exclude=()):
+        self.graph = graph
+        self.scope: Scope = walk(graph, exclude)
+        self._units = self.scope.space.solve()
+        self.unit_count = self._units.count
+        self.groups: list[ChannelGroup] = _groups(self)
+
+    @functools.cached_property
+    def prunable(self) -> list[ChannelGroup]:
+        return [group for group in self.groups if not group.frozen]
+
+    @property
+    def left_whole(self) -> list[tuple[str, str]]:
+        """`(layer, reason)` for every operation that no rule understands."""
+        return [(node.name, why) for node, why in self.scope.left_whole]
+
+    def units(self, vector: np.ndarray) -> np.ndarray:
+        """The unit of each entry of a label vector; -1 is fixed."""
+        return self._units.of_label[vector]
+
+    @functools.cached_property
+    def weight_units(self) -> dict[tuple[int, int], np.ndarray]:
+        """Units along each weight axis that carries any."""
+        return {
+            key: self.units(vector)
+            for key, vector in self.scope.weights.items()
+            if vector is not None
+        }
+
+    def unit_reason(self, unit: int) -> str:
+        """Why a unit is frozen; empty if it is not."""
+        return self._units.frozen.get(unit, "")
+
+    def kept(self, alive: np.ndarray) -> Kept:
+        """Answers about a plan.
+
+        Args:
+            alive: Boolean, one per unit.
+        """
+        # The last entry answers for unit -1: fixed positions stay.
+        table = np.append(alive, True)
+        return Kept(self.scope, lambda vector: table[self.units(vector)])
+
+
+def _groups(channels: Channels) -> list[ChannelGroup]:
+    signature = _signatures(channels)
+    makers, positions = _makers(channels)
+    buckets: dict[tuple, list[int]] = {}
+    for unit in range(channels.unit_count):
+        reason = channels.unit_reason(unit)
+        if not reason and not signature[unit]:
+            reason = "no weight makes or uses it"
+        key = (signature[unit], tuple(makers[unit]), reason)
+        buckets.setdefault(key, []).append(unit)
+    counts: dict[str, int] = {}
+    for key in buckets:
+        first = key[1][0] if key[1] else "unnamed"
+        counts[first] = counts.get(first, 0) + 1
+    groups = []
+    for (_, layers, reason), units in buckets.items():
+        first = layers[0] if layers else "unnamed"
+        name = first
+        if counts[first] > 1:
+            name = f"{first}[{_span(positions, first, units)}]"
+        groups.append(
+            ChannelGroup(
+                name,
+                tuple(layers),
+                len(units),
+                bool(reason),
+                reason,
+                np.array(units),
+            )
+        )
+    return groups
+
+
+def _signatures(channels: Channels) -> list[int]:
+    """A number per unit, equal for units that lie on the same axes alike."""
+    rng = np.random.default_rng(0)
+    total = np.zeros(channels.unit_count + 1, np.uint64)
+
+    def add(units):
+        weight = rng.integers(1, 2**63, dtype=np.uint64)
+        counts = np.bincount(units + 1, minlength=1).astype(np.uint64)
+        total[: counts.size] += counts * weight
+
+    for units in channels.weight_units.values():
+        add(units)
+    weighted = total.copy()
+    for labels in channels.scope.tensors.values():
+        for vector in labels.axes.values():
+            add(channels.units(vector))
+    return np.where(weighted == 0, 0, total)[1:].tolist()
+
+
+def _makers(channels: Channels):
+    """Layers that make each unit, and where its first channel stands."""
+    makers: list[list[str]] = [[] for _ in range(channels.unit_count)]
+    positions: dict[tuple[str, int], int] = {}
+    for vector, node in channels.scope.producers:
+        units = channels.units(vector)
+        for position, unit in enumerate(units.tolist()):
+            if not makers[unit] or makers[unit][-1] != node.name:
+                makers[unit].append(node.name)
+            positions.setdefault((node.name, unit), position)
+    return makers, positions
+
+
+def _span(positions, layer: str, units) -> str:
+    """`0:16` for a run of channels, the first ones for others."""
+    where = sorted(positions[layer, unit] for unit in units)
+    if where[-1] - where[0] == len(where) - 1:
+        return f"{where[0]}:{where[-1] + 1}"
+    return ",".join(map(str, where[:3])) + (",..." if len(where) > 3 else "")

@@ -1,0 +1,17 @@
+"""One class per family of operations; see the README one folder up."""
+
+from tf_channel_prune.channels.rules import activations  # noqa: F401
+from tf_channel_prune.channels.rules import convolutions  # noqa: F401
+from tf_channel_prune.channels.rules import dense  # noqa: F401
+from tf_channel_prune.channels.rules import merging  # noqa: F401
+from tf_channel_prune.channels.rules import normalization  # noqa: F401
+from tf_channel_prune.channels.rules import pooling  # noqa: F401
+from tf_channel_prune.channels.rules import reshaping  # noqa: F401
+from tf_channel_prune.channels.rules.base import Change
+from tf_channel_prune.channels.rules.base import Kept
+from tf_channel_prune.channels.rules.base import Product
+from tf_channel_prune.channels.rules.base import Rule
+from tf_channel_prune.channels.rules.base import register
+from tf_channel_prune.channels.rules.base import rule_for
+
+__all__ = ["Change", "Kept", "Product", "Rule", "register", "rule_for"]

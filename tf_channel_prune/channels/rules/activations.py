@@ -1,0 +1,141 @@
+"""Element-wise functions of one tensor: which of them keep zero at zero."""
+
+from __future__ import annotations
+
+from tf_channel_prune.channels.rules.base import Rule
+from tf_channel_prune.channels.rules.base import register
+from tf_channel_prune.channels.scope import Scope
+from tf_channel_prune.graph.structure import Node
+
+# f(0) = 0: a masked channel stays zero through them.
+ZERO_STAYS = frozenset(
+    "linear relu relu6 leaky_relu elu selu gelu silu swish hard_silu "
+    "hard_swish tanh softsign celu tanh_shrink soft_shrink hard_shrink "
+    "hard_tanh mish".split()
+)
+# f(0) != 0, still one element at a time.
+ZERO_MOVES = frozenset(
+    "sigmoid hard_sigmoid softplus exponential log_sigmoid squareplus "
+    "sparse_plus sparse_sigmoid".split()
+)
+ELEMENTWISE = ZERO_STAYS | ZERO_MOVES
+
+
+def activation_name(value) -> str:
+    """The name of an activation as a config or a layer holds it."""
+    if value is None:
+        return "linear"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        inner = value.get("config")
+        return inner if isinstance(inner, str) else value["class_name"]
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def activated(node: Node, scope: Scope, axes: dict, zero: bool, value):
+    """Sets the output's labels after an activation given by its config.
+
+    An activation over an axis (softmax) or an unknown one freezes the labels
+    on the axes that it may mix.
+    """
+    name = activation_name(value)
+    if name in ELEMENTWISE:
+        scope.output(node, axes, zero and name in ZERO_STAYS)
+        return
+    rank = len(scope.shape(node))
+    stay = dict(axes)
+    if name in ("softmax", "log_softmax"):
+        mixed = [rank - 1]
+        why = f"{node.name} takes a {name} over it"
+    else:
+        mixed = list(axes)
+        why = f"{node.name} applies the activation {name!r}, which has no rule"
+    for axis in mixed:
+        scope.space.freeze(axes.get(axis), why)
+    scope.output(node, stay, False)
+
+
+@register("Activation")
+class ActivationRule(Rule):
+    """`Activation("name")`."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        activated(
+            node, scope, labels.axes, labels.zero, node.config["activation"]
+        )
+
+
+# Activations that are layers or operations of their own, by kind.
+_FUNCTIONS = {
+    "ReLU": "relu",
+    "LeakyReLU": "leaky_relu",
+    "ELU": "elu",
+    "ops.Relu": "relu",
+    "ops.Relu6": "relu6",
+    "ops.LeakyRelu": "leaky_relu",
+    "ops.Elu": "elu",
+    "ops.Selu": "selu",
+    "ops.Celu": "celu",
+    "ops.Gelu": "gelu",
+    "ops.Silu": "silu",
+    "ops.HardSilu": "hard_silu",
+    "ops.Tanh": "tanh",
+    "ops.Softsign": "softsign",
+    "ops.HardTanh": "hard_tanh",
+    "ops.TanhShrink": "tanh_shrink",
+    "ops.SoftShrink": "soft_shrink",
+    "ops.HardShrink": "hard_shrink",
+    "ops.Sigmoid": "sigmoid",
+    "ops.HardSigmoid": "hard_sigmoid",
+    "ops.Softplus": "softplus",
+    "ops.Squareplus": "squareplus",
+    "ops.LogSigmoid": "log_sigmoid",
+}
+
+
+@register(*_FUNCTIONS)
+class FunctionRule(Rule):
+    """Activations that are layers or operations of their own."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        name = next(_FUNCTIONS[k] for k in node.kinds if k in _FUNCTIONS)
+        zero = labels.zero and name in ZERO_STAYS
+        scope.passes(node, labels, zero)
+
+
+@register("PReLU")
+class PReLURule(Rule):
+    """One slope per position, shared along some axes."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        alpha = node.weight("alpha")
+        axes = dict(labels.axes)
+        for axis, vector in labels.axes.items():
+            if alpha.shape[axis - 1] == 1:
+                continue  # shared along this axis: nothing to slice
+            scope.carry(node, alpha, axis - 1, vector)
+        scope.output(node, axes, labels.zero)
+
+
+@register("Softmax", "ops.Softmax", "ops.LogSoftmax")
+class SoftmaxRule(Rule):
+    """Positions along its axes depend on each other; others pass."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axis = node.config.get("axis", -1)
+        rank = len(labels.shape)
+        mixed = range(rank) if axis is None else axis
+        mixed = [mixed] if isinstance(mixed, int) else list(mixed)
+        for a in mixed:
+            scope.space.freeze(
+                labels.axis(a), f"{node.name} takes a softmax over it"
+            )
+        for extra in node.inputs[1:]:
+            for vector in scope.tensors[extra].axes.values():
+                scope.space.freeze(vector, f"{node.name} masks with it")
+        scope.output(node, labels.axes, False)

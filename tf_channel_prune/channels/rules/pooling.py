@@ -1,0 +1,73 @@
+"""Pooling, padding, cropping, resizing: channels pass, positions do not."""
+
+from __future__ import annotations
+
+from tf_channel_prune.channels.labels import Labels
+from tf_channel_prune.channels.rules.base import Rule
+from tf_channel_prune.channels.rules.base import register
+from tf_channel_prune.channels.rules.convolutions import channel_axis
+from tf_channel_prune.channels.rules.convolutions import consume
+
+_EACH = "{0}1D {0}2D {0}3D"
+
+
+def _dims(*names):
+    return [kind for name in names for kind in _EACH.format(name).split()]
+
+
+@register(
+    *_dims("MaxPooling", "AveragePooling", "UpSampling", "Cropping"),
+    *_dims("ZeroPadding", "AdaptiveAveragePooling", "AdaptiveMaxPooling"),
+    "Resizing",
+)
+class SpatialRule(Rule):
+    """Each channel by itself; zero stays zero."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axis, vector = consume(node, scope, "moves or mixes positions")
+        axes = {} if vector is None else {axis: vector}
+        scope.output(node, axes, labels.zero, origin=labels.origin)
+
+
+@register(*_dims("GlobalMaxPooling", "GlobalAveragePooling"))
+class GlobalPoolingRule(Rule):
+    """All positions of a channel become one, kept as size 1 or dropped."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axis, vector = consume(node, scope, "pools")
+        if not node.config.get("keepdims", False):
+            axis = 1
+        axes = {} if vector is None else {axis: vector}
+        scope.output(node, axes, labels.zero, origin=labels.origin)
+
+
+@register(
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+    "Identity",
+    "ops.Identity",
+    "ops.StopGradient",
+    "ops.Cast",
+)
+class PassRule(Rule):
+    """The output is the input, at inference."""
+
+    def label(self, node, scope):
+        scope.passes(node, scope.input(node))
+
+
+def flat_permutation(labels: Labels, node):
+    """Flatten's view of its input: channels last, whatever the format."""
+    rank = len(labels.shape)
+    axis = channel_axis(node, rank)
+    if rank < 3 or axis == rank - 1:
+        return list(range(rank))
+    return [0, *range(2, rank), 1]

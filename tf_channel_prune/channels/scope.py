@@ -1,0 +1,152 @@
+"""What a rule sees: the labels so far, and the weight axes it may tie."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tf_channel_prune.channels.labels import FIXED
+from tf_channel_prune.channels.labels import Labels
+from tf_channel_prune.channels.labels import LabelSpace
+from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import Node
+from tf_channel_prune.graph.structure import Weight
+
+
+class Scope:
+    """The state of one walk over a graph.
+
+    Attributes:
+        graph: The graph being walked.
+        space: Where labels come from, are united and frozen.
+        tensors: Labels of every tensor so far, by tensor number.
+        weights: Labels of weight axes, by `(weight key, axis)`.
+        producers: `(labels, node)` of every fresh vector, in order.
+        left_whole: `(node, reason)` of every node without understanding.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.space = LabelSpace()
+        self.tensors: dict[int, Labels] = {}
+        self.weights: dict[tuple[int, int], np.ndarray] = {}
+        self.producers: list[tuple[np.ndarray, Node]] = []
+        self.left_whole: list[tuple[Node, str]] = []
+        self._tied: dict[tuple[int, str], Labels] = {}
+
+    def input(self, node: Node, position: int = 0) -> Labels:
+        """Labels of the node's input number `position`."""
+        return self.tensors[node.inputs[position]]
+
+    def shape(self, node: Node, position: int = 0) -> tuple:
+        """Shape of the node's output number `position`."""
+        return self.graph.tensors[node.outputs[position]].shape
+
+    def output(self, node: Node, axes=None, zero=True, position=0, origin=""):
+        """Sets the labels of the node's output number `position`."""
+        self.tensors[node.outputs[position]] = Labels(
+            self.shape(node, position), dict(axes or {}), zero, origin
+        )
+
+    def passes(self, node: Node, labels: Labels, zero=True, position=0):
+        """The output has its input's labels (the shapes' ranks are equal)."""
+        self.output(
+            node, labels.axes, labels.zero and zero, position, labels.origin
+        )
+
+    def fresh(self, node: Node, size: int, fixed: str | None = None):
+        """New labels for channels that `node` makes; None where there is one.
+
+        A single channel can never go, so it has no label.
+        """
+        if size is None or size < 2:
+            return None
+        vector = self.space.fresh(size)
+        self.producers.append((vector, node))
+        if fixed is not None:
+            self.space.freeze(vector, fixed)
+        return vector
+
+    def carry(self, node: Node, weight: str | Weight, axis: int, vector):
+        """A weight's axis carries these labels (None: it is fixed).
+
+        Gives the labels that the axis has, which on a shared weight are the
+        first call's, united with these.
+        """
+        if isinstance(weight, str):
+            weight = node.weight(weight)
+        if weight is None:
+            return vector
+        axis %= len(weight.shape)
+        key = (weight.key, axis)
+        if key in self.weights:
+            known = self.weights[key]
+            self.space.unite(
+                known, vector, f"{node.name} shares its {weight.name}"
+            )
+            if known is None or vector is None:
+                self.weights[key] = None
+            return self.weights[key]
+        if vector is not None and vector.size != weight.shape[axis]:
+            raise ValueError(
+                f"{node.name}: {vector.size} labels for axis {axis} of "
+                f"{weight.name} with shape {weight.shape}"
+            )
+        self.weights[key] = vector
+        return vector
+
+    def made(self, node: Node, weight: str | Weight, axis: int, why=None):
+        """The labels of the channels that a weight's axis makes.
+
+        Fresh at the first call of the layer, the same at every other.
+        """
+        if isinstance(weight, str):
+            weight = node.weight(weight)
+        axis %= len(weight.shape)
+        if (weight.key, axis) not in self.weights:
+            self.weights[weight.key, axis] = self.fresh(
+                node, weight.shape[axis], why
+            )
+        return self.weights[weight.key, axis]
+
+    def tie(self, node: Node, what: str, labels: Labels) -> None:
+        """Unites `labels` over all calls of one operation.
+
+        For operations whose config speaks of sizes (a Reshape layer that is
+        called twice has one target shape).
+        """
+        key = (id(node.operation), what)
+        first = self._tied.setdefault(key, labels)
+        if first is labels:
+            return
+        for axis in sorted(first.axes.keys() | labels.axes.keys()):
+            self.space.unite(
+                first.axes.get(axis),
+                labels.axes.get(axis),
+                f"{node.name} is shared",
+            )
+
+    def freeze(self, node: Node, reason: str) -> None:
+        """The node stays whole: nothing that touches it can be removed."""
+        for number in dict.fromkeys(node.inputs):
+            for vector in self.tensors[number].axes.values():
+                self.space.freeze(vector, reason)
+        for position in range(len(node.outputs)):
+            shape = self.shape(node, position)
+            axes = {}
+            if len(shape) > 1:
+                # Frozen labels, so that what they join names this reason.
+                vector = self.fresh(node, shape[-1], reason)
+                if vector is not None:
+                    axes[len(shape) - 1] = vector
+            self.output(
+                node, axes, False, position=position, origin=f"{node.name!r}"
+            )
+        self.left_whole.append((node, reason))
+        for weight in node.weights:
+            for axis in range(len(weight.shape)):
+                self.carry(node, weight, axis, None)
+
+
+def is_fixed(vector) -> bool:
+    """Whether no position of an axis can be removed."""
+    return vector is None or not (vector != FIXED).any()

@@ -1,0 +1,91 @@
+"""Walks a graph once, rule by rule, and gives the labels of everything."""
+
+from __future__ import annotations
+
+import fnmatch
+
+from tf_channel_prune.channels.labels import Labels
+from tf_channel_prune.channels.rules import rule_for
+from tf_channel_prune.channels.scope import Scope
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.structure import Graph
+
+
+def understood(kinds: tuple[str, ...]) -> bool:
+    """Whether an operation needs no opening: a rule knows it."""
+    return rule_for(kinds) is not None
+
+
+def walk(graph: Graph, exclude=()) -> Scope:
+    """Labels every tensor and weight axis of a graph.
+
+    Args:
+        graph: What to label.
+        exclude: Names of layers, or patterns of them (`block1_*`), whose
+            output channels stay.
+
+    Raises:
+        PruningError: If an entry of `exclude` matches no layer.
+    """
+    scope = Scope(graph)
+    excluded = _excluded(graph, exclude)
+    for number in graph.inputs:
+        tensor = graph.tensors[number]
+        scope.tensors[number] = Labels(
+            tensor.shape, origin=f"the model input {tensor.name!r}"
+        )
+    for node in graph.nodes:
+        rule = rule_for(node.kinds)
+        if rule is None:
+            scope.freeze(node, _unknown(node))
+        else:
+            rule.label(node, scope)
+        if node.name in excluded:
+            _freeze_outputs(scope, node.outputs, f"{node.name} is excluded")
+    _freeze_outputs(scope, graph.outputs, "it reaches a model output")
+    return scope
+
+
+def _freeze_outputs(scope, numbers, reason):
+    for number in numbers:
+        for vector in scope.tensors[number].axes.values():
+            scope.space.freeze(vector, reason)
+
+
+def _unknown(node) -> str:
+    kind = node.kind.rsplit(".", 1)[-1]
+    text = f"{node.name} ({kind}) has no rule"
+    if node.closed_reason:
+        text += f" and does not open: {node.closed_reason}"
+    return text
+
+
+def _excluded(graph, exclude) -> set[str]:
+    names = [node.name for node in graph.nodes]
+    found: set[str] = set()
+    if isinstance(exclude, str):
+        exclude = [exclude]
+    for pattern in exclude:
+        matches = {
+            name
+            for name in names
+            if fnmatch.fnmatchcase(name, pattern)
+            or fnmatch.fnmatchcase(name.rsplit("/", 1)[-1], pattern)
+            or name.startswith(pattern.rstrip("/") + "/")
+        }
+        if not matches:
+            raise PruningError(
+                f"exclude={pattern!r} matches no layer. "
+                + _close_names(pattern, names)
+            )
+        found |= matches
+    return found
+
+
+def _close_names(pattern, names) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(pattern, names, n=3)
+    if close:
+        return "Did you mean " + " or ".join(repr(n) for n in close) + "?"
+    return "The first layers are " + ", ".join(repr(n) for n in names[:5]) + "."

@@ -1,0 +1,179 @@
+"""Costs of a graph as functions of the groups' kept counts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.channels.rules import Product
+from tf_channel_prune.channels.rules import rule_for
+from tf_channel_prune.channels.rules.base import sizes
+
+METRICS = ("flops", "params", "activation_memory")
+
+
+class CostTable:
+    """Evaluates costs from kept counts, one integer per prunable group.
+
+    Args:
+        channels: The solved labels of a graph.
+        shapes: Known shapes by tensor number, where the graph's own have
+            unknown sizes. A size that stays unknown counts as 1.
+
+    Attributes:
+        groups: The prunable groups, in the order of the counts.
+        sizes: Their full sizes, shape (groups,).
+    """
+
+    def __init__(self, channels: Channels, shapes=None):
+        self.groups = channels.prunable
+        self.sizes = np.array([g.size for g in self.groups], np.int64)
+        self._axes = _Axes(channels, shapes or {})
+        self._terms = {
+            metric: _Terms(products(channels, metric), self._axes)
+            for metric in METRICS
+        }
+        self._axes.close(len(self.groups))
+
+    def total(self, counts, metric: str) -> float:
+        """The whole model's cost.
+
+        Args:
+            counts: How many units of each prunable group stay.
+            metric: `flops`, `params` or `activation_memory` (bytes).
+        """
+        return float(self._terms[metric].values(self._axes(counts)).sum())
+
+    def by_node(self, counts, metric: str) -> np.ndarray:
+        """Cost per node of the graph, shape (nodes,)."""
+        terms = self._terms[metric]
+        return np.bincount(
+            terms.nodes,
+            terms.values(self._axes(counts)),
+            minlength=self._axes.node_count,
+        )
+
+    def step_savings(self, counts, metric: str, step=1) -> np.ndarray:
+        """What removing `step` units from each group alone would save."""
+        full = self.total(counts, metric)
+        saved = np.zeros(len(self.groups))
+        for g, size in enumerate(np.broadcast_to(step, len(self.groups))):
+            changed = np.array(counts)
+            changed[g] -= size
+            saved[g] = full - self.total(changed, metric)
+        return saved
+
+
+class _Axes:
+    """Axis sizes as affine functions of the kept counts."""
+
+    def __init__(self, channels, shapes):
+        self.channels = channels
+        self.shapes = shapes
+        self.node_count = len(channels.graph.nodes)
+        self._index: dict[tuple, int] = {}
+        self._base = [1]  # entry 0 pads short products
+        self._rows: list[tuple[int, int, int]] = []
+        self._group_of = np.full(channels.unit_count + 1, -1)
+        for g, group in enumerate(channels.prunable):
+            self._group_of[group.units] = g
+        self._sizes = [group.size for group in channels.prunable]
+        self._weights = channels.graph.weights
+
+    def index(self, axis: tuple[str, int, int]) -> int:
+        """The position of an axis' size in the vector of sizes."""
+        known = self._index.get(axis)
+        if known is not None:
+            return known
+        position = self._index[axis] = len(self._base)
+        kind, number, dim = axis
+        if kind == "weight":
+            size = self._weights[number].shape[dim]
+            vector = self.channels.scope.weights.get((number, dim))
+        else:
+            labels = self.channels.scope.tensors[number]
+            size = self.shapes.get(number, labels.shape)[dim] or 1
+            vector = labels.axes.get(dim)
+        if vector is not None:
+            groups = self._group_of[self.channels.units(vector)]
+            counts = np.bincount(groups + 1)
+            size = int(counts[0])
+            for g in np.flatnonzero(counts[1:]).tolist():
+                times = int(counts[g + 1]) // self._sizes[g]
+                self._rows.append((position, g, times))
+        self._base.append(size)
+        return position
+
+    def close(self, group_count):
+        """All axes are known: prepares the matrix."""
+        from scipy.sparse import csr_array
+
+        rows = np.array(self._rows, np.int64).reshape(-1, 3)
+        self._matrix = csr_array(
+            (rows[:, 2], (rows[:, 0], rows[:, 1])),
+            shape=(len(self._base), group_count),
+        )
+        self._vector = np.array(self._base, np.int64)
+
+    def __call__(self, counts) -> np.ndarray:
+        counts = np.asarray(counts, np.int64)
+        return (self._vector + self._matrix @ counts).astype(np.float64)
+
+
+class _Terms:
+    """Products of axis sizes, each belonging to a node."""
+
+    def __init__(self, pairs, axes: _Axes):
+        self.nodes = np.array([node for node, _ in pairs], np.int64)
+        self._factor = np.array([p.factor for _, p in pairs], np.float64)
+        width = max((len(p.axes) for _, p in pairs), default=0)
+        self._index = np.zeros((len(pairs), width), np.int64)
+        for row, (_, product) in enumerate(pairs):
+            for column, axis in enumerate(product.axes):
+                self._index[row, column] = axes.index(axis)
+
+    def values(self, axis_sizes) -> np.ndarray:
+        return self._factor * axis_sizes[self._index].prod(axis=1)
+
+
+def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
+    """`(node index, product)` pairs whose sum is the cost."""
+    graph = channels.graph
+    if metric == "flops":
+        return [
+            (node.index, Product(2 * p.factor, p.axes))
+            for node in graph.nodes
+            if (rule := rule_for(node.kinds)) is not None
+            for p in rule.multiply_adds(node, graph)
+        ]
+    if metric == "params":
+        seen: set[int] = set()
+        pairs = []
+        for node in graph.nodes:
+            for weight in node.weights:
+                if weight.key not in seen:
+                    seen.add(weight.key)
+                    axes = sizes("weight", weight.key, range(len(weight.shape)))
+                    pairs.append((node.index, Product(1.0, axes)))
+        return pairs
+    return [
+        (
+            node.index,
+            Product(
+                float(_bytes(graph.tensors[number].dtype)),
+                sizes(
+                    "tensor", number, range(1, len(graph.tensors[number].shape))
+                ),
+            ),
+        )
+        for node in graph.nodes
+        for number in node.outputs
+    ]
+
+
+def _bytes(dtype: str) -> int:
+    if dtype in ("bool", "string"):
+        return 1
+    if dtype == "bfloat16":
+        return 2
+    return np.dtype(dtype).itemsize

@@ -1,0 +1,46 @@
+"""Which Keras a model belongs to, by its class; the user never says."""
+
+import sys
+
+from tf_channel_prune.errors import UnsupportedModelError
+
+
+def flavour(model) -> str:
+    """`"keras"` (Keras 3) or `"tf_keras"` (Keras 2).
+
+    Raises:
+        UnsupportedModelError: If `model` is neither.
+    """
+    import keras
+
+    if isinstance(model, keras.Model):
+        return "keras"
+    tf_keras = sys.modules.get("tf_keras")
+    if tf_keras is not None and isinstance(model, tf_keras.Model):
+        return "tf_keras"
+    raise UnsupportedModelError(
+        f"Expected a built Keras model, got {type(model).__name__}. "
+        "Load it with keras.models.load_model first."
+    )
+
+
+def reader(model):
+    """The function that reads models of this flavour."""
+    if flavour(model) == "tf_keras":
+        from tf_channel_prune.graph import read_tf_keras
+
+        return read_tf_keras.read
+    from tf_channel_prune.graph import read_keras
+
+    return read_keras.read
+
+
+def replayer(graph):
+    """The function that rebuilds graphs of this flavour."""
+    if graph.flavour == "tf_keras":
+        from tf_channel_prune.graph import replay_tf_keras
+
+        return replay_tf_keras.replay
+    from tf_channel_prune.graph import replay_keras
+
+    return replay_keras.replay

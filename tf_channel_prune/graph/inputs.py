@@ -1,0 +1,55 @@
+"""Inputs to try a model on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+UNKNOWN_SIZE = 64
+
+
+def random_inputs(model, batch: int = 2, seed: int = 0):
+    """Random inputs in the structure that the model takes.
+
+    Floats are standard normal; integers are below the smallest vocabulary
+    that an Embedding of the model has; unknown sizes become 64.
+    """
+    rng = np.random.default_rng(seed)
+    limit = _smallest_vocabulary(model)
+
+    def one(tensor):
+        shape = [
+            batch if i == 0 and d is None else d or UNKNOWN_SIZE
+            for i, d in enumerate(tensor.shape)
+        ]
+        dtype = str(tensor.dtype).replace("<dtype: '", "").rstrip("'>")
+        if dtype.startswith(("int", "uint")):
+            return rng.integers(0, limit, shape).astype(dtype)
+        if dtype == "bool":
+            return rng.random(shape) < 0.5
+        return rng.standard_normal(shape).astype("float32")
+
+    struct = getattr(model, "_inputs_struct", None)
+    if struct is None:
+        struct = model.inputs
+    values = _map(one, struct)
+    if isinstance(values, (list, tuple)) and len(values) == 1:
+        return values[0]
+    return values
+
+
+def _map(function, struct):
+    if isinstance(struct, dict):
+        return {k: _map(function, v) for k, v in struct.items()}
+    if isinstance(struct, (list, tuple)):
+        return type(struct)(_map(function, v) for v in struct)
+    return function(struct)
+
+
+def _smallest_vocabulary(model) -> int:
+    sizes = [
+        layer.input_dim
+        for layer in model._flatten_layers()
+        if type(layer).__name__.endswith("Embedding")
+        and hasattr(layer, "input_dim")
+    ]
+    return min(sizes, default=2)

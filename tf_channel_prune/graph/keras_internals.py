@@ -1,0 +1,169 @@
+"""The private corners of Keras 3 that the package needs, each in one function.
+
+Checked on Keras 3.15.1. Nothing outside this room touches them.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import tree
+
+from tf_channel_prune.errors import UnsupportedModelError
+
+
+def functional(operation):
+    """The functional graph of a model, or None if it has none.
+
+    Only graphs that `call` really runs count: a subclass of `keras.Model`
+    that was given inputs and outputs is functional; one that overrides
+    `call` is not.
+
+    Raises:
+        UnsupportedModelError: If a Sequential model is not built.
+    """
+    from keras.src.models.functional import Functional
+
+    if isinstance(operation, keras.Sequential):
+        if type(operation).call is not keras.Sequential.call:
+            return None
+        if operation._functional is None:
+            raise UnsupportedModelError(
+                f"Sequential model {operation.name!r} has no input shape yet: "
+                "call it on a batch of data, or give it an Input."
+            )
+        return operation._functional
+    if isinstance(operation, Functional):
+        if type(operation).call is not Functional.call:
+            return None
+        return operation
+    return None
+
+
+def ordered_nodes(model):
+    """The model's calls in the order in which Keras runs them."""
+    by_depth = model._nodes_by_depth
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
+            if node.operation is not None and not node.is_input:
+                yield node
+
+
+def match_inputs(model, node):
+    """The tensors given to a nested model, in the order of its inputs.
+
+    Mirrors what `Functional` does with dictionaries: by name where the model
+    expects a list, else in the flattened order.
+    """
+    value = node.arguments.args[0] if node.arguments.args else None
+    if value is None:
+        value = next(iter(node.arguments.kwargs.values()))
+    expected = model._inputs_struct
+    if isinstance(value, dict) and not isinstance(expected, dict):
+        return [value[t.name] for t in tree.flatten(expected)]
+    if isinstance(value, dict):
+        value = {key: value[key] for key in expected}
+    return tree.flatten(value)
+
+
+def unwrapped(operation):
+    """The layer inside one of this package's mask holders, else itself."""
+    if getattr(operation, "holds_channel_masks", False):
+        return operation.layer
+    return operation
+
+
+def variable_names(layer):
+    """`(variable, name)` pairs; a name is the path inside the layer."""
+    named = []
+    seen = set()
+    for variable in layer.weights:
+        name = variable.path.split("/")
+        # The layer's own name stands somewhere in the path; keep what follows.
+        if layer.name in name[:-1]:
+            last = len(name) - 2 - name[:-1][::-1].index(layer.name)
+            name = name[last + 1 :]
+        else:
+            name = name[-1:]
+        text = "/".join(name)
+        while text in seen:
+            text += "_"
+        seen.add(text)
+        named.append((variable, text))
+    return named
+
+
+def input_options(tensor) -> dict:
+    """Options of an input beside shape, dtype and name."""
+    layer = tensor._keras_history.operation
+    options = {}
+    if getattr(layer, "sparse", False):
+        options["sparse"] = True
+    if getattr(layer, "optional", False):
+        options["optional"] = True
+    return options
+
+
+def build_for(layer, args, kwargs) -> None:
+    """Builds a layer for symbolic arguments without joining their graph."""
+    if layer.built:
+        return
+
+    def fresh(value):
+        if isinstance(value, keras.KerasTensor):
+            return keras.KerasTensor(value.shape, dtype=value.dtype)
+        return value
+
+    args, kwargs = tree.map_structure(fresh, (args, kwargs))
+    layer(*args, **kwargs)
+    layer._inbound_nodes.clear()
+
+
+def without_build_config(config):
+    """A config without the stale shapes that Keras stores beside layers."""
+    if isinstance(config, dict):
+        return {
+            key: without_build_config(value)
+            for key, value in config.items()
+            if key != "build_config"
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(without_build_config(v) for v in config)
+    return config
+
+
+def opened_structure(model):
+    """The input and output structure of an opened subclassed model."""
+    return None
+
+
+def compile_like(old, new) -> None:
+    """Compiles `new` with the optimizer, loss and metrics of `old`.
+
+    The optimizer is a new one with the same settings and no state.
+    """
+    if not getattr(old, "compiled", False) or old.optimizer is None:
+        return
+    raw = old._compile_config.config
+    optimizer = old.optimizer
+    inner = getattr(optimizer, "inner_optimizer", None)
+    source = inner if inner is not None else optimizer
+    config = source.get_config()
+    new.compile(
+        **{
+            **raw,
+            "optimizer": type(source).from_config(config),
+            "metrics": _fresh_metrics(raw.get("metrics")),
+            "weighted_metrics": _fresh_metrics(raw.get("weighted_metrics")),
+        }
+    )
+
+
+def _fresh_metrics(metrics):
+    """The same metrics without the state of the old model's."""
+
+    def fresh(metric):
+        if isinstance(metric, keras.metrics.Metric):
+            return type(metric).from_config(metric.get_config())
+        return metric
+
+    return tree.map_structure(fresh, metrics)

@@ -1,0 +1,222 @@
+"""Rebuilds a Keras 3 model from its graph, call by call.
+
+`clone_model` and edited JSON corrupt some models in silence (stale reshape
+targets, lost names, inner inputs of the old shape), so every call is made
+anew: a new layer from its config, new arguments, sliced weights.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import tree
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph.read_keras import weights_of
+from tf_channel_prune.graph.structure import Block
+from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import Node
+from tf_channel_prune.graph.structure import TensorRef
+from tf_channel_prune.graph.structure import map_arguments
+
+
+def replay(graph: Graph, change=None, value=None, hold=None):
+    """Builds a new model that computes what the graph says.
+
+    Args:
+        graph: What to build.
+        change: Function of a node that gives its `Change`, or None.
+        value: Function of a `Weight` that gives its array. Defaults to the
+            variable's own value.
+        hold: Function of `(node, layer)` that wraps a built layer, or gives
+            it back.
+
+    Returns:
+        A model with weights of its own, compiled like the original.
+    """
+    builder = _Builder(graph, change, value, hold)
+    model = builder.build(graph.root)
+    keras_internals.compile_like(graph.root.model, model)
+    return model
+
+
+class _Builder:
+    """Makes each operation once and calls it wherever the graph does."""
+
+    def __init__(self, graph, change, value, hold):
+        self.graph = graph
+        self.change = change or (lambda node: None)
+        self.value = value
+        self.hold = hold
+        self.operations: dict[int, object] = {}
+        self.models: dict[int, object] = {}
+        self.names: set[str] = set()
+
+    def build(self, block: Block, given=None):
+        """The model of a block; `given` are the outer symbolic inputs."""
+        inner = keras_internals.functional(block.model)
+        inputs = self._inputs(block, inner, given)
+        symbolic = dict(zip(block.inputs, inputs))
+        for step in block.steps:
+            if isinstance(step, Block):
+                self._nested(step, symbolic)
+            else:
+                self._call(step, symbolic)
+        outputs = [symbolic[number] for number in block.outputs]
+        return self._model(block, inner, inputs, outputs)
+
+    def _inputs(self, block, inner, given):
+        """New inputs with the old names; sizes follow the outer tensors."""
+        made = []
+        for position, number in enumerate(block.inputs):
+            tensor = self.graph.tensors[number]
+            shape, dtype, name, options = tensor.shape, tensor.dtype, None, {}
+            if inner is not None:
+                own = inner.inputs[position]
+                shape, dtype, name = own.shape, own.dtype, own.name
+                options = keras_internals.input_options(own)
+            if given is not None:
+                shape = tuple(
+                    None if old is None else new
+                    for old, new in zip(shape, given[position].shape)
+                )
+            made.append(
+                keras.Input(
+                    batch_shape=shape, dtype=dtype, name=name, **options
+                )
+            )
+        return made
+
+    def _model(self, block, inner, inputs, outputs):
+        """Sequential where it was and still is, else functional."""
+        model = block.model
+        if type(model) is keras.Sequential and self._is_chain(block):
+            layers = [
+                self.models[id(step.model)]
+                if isinstance(step, Block)
+                else self.operations[id(step.operation)]
+                for step in block.steps
+            ]
+            first = inputs[0]._keras_history.operation
+            new = keras.Sequential([first, *layers], name=block.name)
+        else:
+            structure = inner or keras_internals.opened_structure(model)
+            if structure is not None:
+                inputs = tree.pack_sequence_as(structure._inputs_struct, inputs)
+                outputs = tree.pack_sequence_as(
+                    structure._outputs_struct, outputs
+                )
+            else:
+                outputs = outputs[0] if len(outputs) == 1 else outputs
+            new = keras.Model(inputs, outputs, name=block.name)
+        return new
+
+    def _is_chain(self, block) -> bool:
+        previous = block.inputs
+        for step in block.steps:
+            if list(step.inputs) != list(previous):
+                return False
+            if isinstance(step, Node) and not step.is_layer:
+                return False
+            previous = step.outputs
+        return list(previous) == list(block.outputs)
+
+    def _nested(self, block, symbolic):
+        given = [symbolic[number] for number in block.inputs]
+        model = self.models.get(id(block.model))
+        if model is None:
+            model = self.models[id(block.model)] = self.build(block, given)
+        args, kwargs = self._arguments(block.args, block.kwargs, symbolic)
+        outputs = tree.flatten(model(*args, **kwargs))
+        symbolic.update(zip(block.outputs, outputs))
+
+    def _call(self, node, symbolic):
+        change = self.change(node)
+        args = node.args
+        kwargs = node.kwargs
+        if change is not None:
+            if change.take is not None:
+                self._take(node, change.take, symbolic)
+                return
+            args = node.args if change.args is None else change.args
+            kwargs = node.kwargs if change.kwargs is None else change.kwargs
+        args, kwargs = self._arguments(args, kwargs, symbolic)
+        operation = self.operations.get(id(node.operation))
+        if operation is None:
+            config = {**node.config, **(change.config if change else {})}
+            operation = self._operation(node, config, args, kwargs)
+            self.operations[id(node.operation)] = operation
+        outputs = tree.flatten(operation(*args, **kwargs))
+        symbolic.update(zip(node.outputs, outputs))
+
+    def _arguments(self, args, kwargs, symbolic):
+        def fill(value):
+            if isinstance(value, TensorRef):
+                return symbolic[value.index]
+            return value
+
+        return map_arguments(fill, args), map_arguments(fill, kwargs)
+
+    def _take(self, node, picks, symbolic):
+        """The node becomes a choice of positions of its first input."""
+        tensor = symbolic[node.inputs[0]]
+        for axis, indices in picks:
+            tensor = keras.ops.take(tensor, np.asarray(indices), axis=axis)
+        symbolic[node.outputs[0]] = tensor
+
+    def _operation(self, node, config, args, kwargs):
+        """A new operation like the node's, built and with its weights."""
+        new = self._made(node, config)
+        if not node.is_layer:
+            return new
+        new.trainable = node.operation.trainable
+        if node.weights:
+            keras_internals.build_for(new, args, kwargs)
+            self._fill(node, new)
+            if self.hold is not None:
+                new = self.hold(node, new)
+        return new
+
+    def _made(self, node, config):
+        config = keras_internals.without_build_config(config)
+        if "name" in config:
+            config["name"] = self._name(node)
+        try:
+            return type(node.operation).from_config(config)
+        except Exception as error:  # the user's own classes may raise anything
+            raise PruningError(
+                f"Layer {node.name!r} ({type(node.operation).__name__}) cannot "
+                f"be made again from its get_config(): {error}. Give the class "
+                "a get_config that returns its constructor's arguments."
+            ) from error
+
+    def _name(self, node) -> str:
+        """The operation's own name; an opened layer's path in front of it."""
+        name = node.operation.name
+        if node.opened_path:
+            name = ".".join([*node.opened_path, name])
+        unique, number = name, 1
+        while (node.scope, unique) in self.names:
+            unique, number = f"{name}_{number}", number + 1
+        self.names.add((node.scope, unique))
+        return unique
+
+    def _fill(self, node, layer):
+        """Gives a new layer the node's weights, sliced or whole."""
+        made = weights_of(layer)
+        if len(made) != len(node.weights):
+            raise PruningError(
+                f"Layer {node.name!r} has {len(node.weights)} weights, but its "
+                f"copy has {len(made)}. Its get_config does not describe it."
+            )
+        for old, new in zip(node.weights, made):
+            array = old.variable if self.value is None else self.value(old)
+            if tuple(array.shape) != new.shape:
+                raise PruningError(
+                    f"{node.name}: weight {old.name} becomes "
+                    f"{tuple(array.shape)}, but the new layer has {new.shape}."
+                )
+            new.variable.assign(array)
+            if new.variable.trainable != old.trainable:
+                new.variable.trainable = old.trainable

@@ -1,0 +1,132 @@
+"""`ChannelMask`: the layer wrapper that holds masks (Keras 3)."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from tf_channel_prune.graph.read_keras import weights_of
+
+
+class MaskConstraint(keras.constraints.Constraint):
+    """Keeps masked entries at zero, after the layer's own constraint.
+
+    Args:
+        masks: `(axis, mask variable)` pairs.
+        constraint: The variable's constraint before, or None.
+    """
+
+    def __init__(self, masks, constraint=None):
+        self.masks = list(masks)
+        self.constraint = constraint
+
+    def __call__(self, w):
+        if self.constraint is not None:
+            w = self.constraint(w)
+        for axis, mask in self.masks:
+            shape = [1] * len(w.shape)
+            shape[axis] = -1
+            w = w * ops.cast(ops.reshape(mask, shape), w.dtype)
+        return w
+
+    def get_config(self):
+        raise NotImplementedError(
+            "ChannelMask makes its constraints again when it is loaded."
+        )
+
+
+@keras.saving.register_keras_serializable("tf_channel_prune")
+class ChannelMask(keras.layers.Wrapper):
+    """Holds the channel masks of one layer.
+
+    It computes what the layer computes. The masks are non-trainable weights
+    named `<weight>_axis<axis>_mask`, one entry per position of the axis: 1
+    stays, 0 is masked.
+
+    Args:
+        layer: The wrapped layer, built.
+        axes: `(weight name, axis)` pairs to hold masks for.
+        name: Defaults to the layer's own name, so that `get_layer` and losses
+            by output name keep working.
+
+    Attributes:
+        masks: The mask variable of each `(weight name, axis)`.
+    """
+
+    holds_channel_masks = True
+
+    def __init__(self, layer, axes, name=None, **kwargs):
+        kwargs.setdefault("dtype", layer.dtype_policy)
+        super().__init__(layer, name=name or layer.name, **kwargs)
+        self.axes = [(str(weight), int(axis)) for weight, axis in axes]
+        self.supports_masking = layer.supports_masking
+        self.masks = {}
+        if layer.built:
+            self._hold()
+            self.built = True
+
+    def build(self, *args, **kwargs):
+        if not self.layer.built:
+            self.layer.build(*args, **kwargs)
+        if not self.masks:
+            self._hold()
+
+    def _hold(self):
+        """Makes the masks and ties them to the layer's variables."""
+        weights = {w.name: w for w in weights_of(self.layer)}
+        for name, axis in self.axes:
+            self.masks[name, axis] = self.add_weight(
+                shape=(weights[name].shape[axis],),
+                initializer="ones",
+                trainable=False,
+                dtype="float32",
+                autocast=False,
+                name=f"{name.replace('/', '_')}_axis{axis}_mask",
+            )
+        self._constrain()
+
+    def _constrain(self):
+        weights = {w.name: w for w in weights_of(self.layer)}
+        for name in dict.fromkeys(name for name, _ in self.axes):
+            variable = weights[name].variable
+            mine = [
+                (axis, mask)
+                for (other, axis), mask in self.masks.items()
+                if other == name
+            ]
+            variable.constraint = MaskConstraint(mine, variable.constraint)
+
+    def call(self, *args, **kwargs):
+        return self.layer(*args, **kwargs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def compute_mask(self, inputs, previous_mask):
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def set_masks(self, values: dict) -> None:
+        """Sets masks and zeroes what they mask.
+
+        Args:
+            values: A vector of zeros and ones per `(weight name, axis)`.
+        """
+        for key, value in values.items():
+            self.masks[key].assign(np.asarray(value, "float32"))
+        self.enforce({name for name, _ in values})
+
+    def enforce(self, names=None) -> None:
+        """Zeroes what is masked (after something else wrote the weights)."""
+        for weight in weights_of(self.layer):
+            masks = [
+                (axis, mask)
+                for (name, axis), mask in self.masks.items()
+                if name == weight.name and (names is None or name in names)
+            ]
+            if masks:
+                constraint = MaskConstraint(masks)
+                weight.variable.assign(constraint(weight.variable.value))
+
+    def get_config(self):
+        return {**super().get_config(), "axes": self.axes}

@@ -1,0 +1,21 @@
+"""Which wrapper holds the masks of a layer, by its Keras."""
+
+from __future__ import annotations
+
+
+def wrap(graph, layer, masks: dict):
+    """A built layer inside a holder with these masks set.
+
+    Args:
+        graph: The graph that the layer belongs to.
+        layer: A built layer.
+        masks: A boolean vector per `(weight name, axis)`.
+    """
+    if graph.flavour == "tf_keras":
+        from tf_channel_prune.masking.holder_tf_keras import ChannelMask
+    else:
+        from tf_channel_prune.masking.holder import ChannelMask
+    holder = ChannelMask(layer, list(masks))
+    if not all(mask.all() for mask in masks.values()):
+        holder.set_masks(masks)
+    return holder

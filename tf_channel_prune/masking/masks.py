@@ -1,0 +1,128 @@
+"""The masks of a whole model, as one boolean per unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tf_channel_prune import graph as graphs
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.channels import understood
+from tf_channel_prune.errors import PruningError
+
+
+def make_sparse(channels: Channels, alive=None):
+    """A sparse copy of the model that `channels` describes.
+
+    Args:
+        channels: The labels of a graph; what is frozen there gets no mask.
+        alive: Boolean per unit. Defaults to everything alive.
+
+    Returns:
+        A new model with weights of its own; the masked ones are zero.
+    """
+    if alive is None:
+        alive = np.ones(channels.unit_count, bool)
+    axes = _prunable_axes(channels)
+    table = np.append(alive, True)
+
+    def hold(node, layer):
+        from tf_channel_prune.masking import holders
+
+        mine = {
+            (weight.name, axis): table[units]
+            for weight in node.weights
+            for axis, units in axes.get(weight.key, ())
+        }
+        return holders.wrap(channels.graph, layer, mine) if mine else layer
+
+    return graphs.replay(channels.graph, hold=hold)
+
+
+def _prunable_axes(channels):
+    """`(axis, units)` pairs per weight, where any unit is prunable."""
+    prunable = np.zeros(channels.unit_count + 1, bool)
+    for group in channels.prunable:
+        prunable[group.units] = True
+    axes: dict[int, list] = {}
+    for (key, axis), units in channels.weight_units.items():
+        if prunable[units].any():
+            axes.setdefault(key, []).append((axis, units))
+    return axes
+
+
+class Masks:
+    """Reads and sets the masks of a sparse model.
+
+    Args:
+        sparse: A sparse model.
+        channels: Its labels, if they are known already.
+
+    Attributes:
+        channels: The labels of the sparse model's graph.
+    """
+
+    def __init__(self, sparse, channels: Channels | None = None):
+        if channels is None:
+            channels = Channels(graphs.read(sparse, understood))
+        self.model = sparse
+        self.channels = channels
+        self._holders = [
+            node for node in channels.graph.nodes if node.holder is not None
+        ]
+        if not self._holders:
+            raise PruningError(
+                f"Model {sparse.name!r} holds no channel masks: prune it first."
+            )
+
+    def alive(self) -> np.ndarray:
+        """Boolean per unit, from the masks that the model holds.
+
+        Raises:
+            PruningError: If the masks of one unit disagree.
+        """
+        alive = np.ones(self.channels.unit_count + 1, bool)
+        held = list(self._held())
+        for _, units, mask in held:
+            np.logical_and.at(alive, units, mask)
+        alive[-1] = True
+        for node, units, mask in held:
+            if (alive[units] != mask).any():
+                raise PruningError(
+                    f"The masks of {node.name!r} disagree with those of the "
+                    "layers around it; they were changed by hand. Set them "
+                    "from a plan again."
+                )
+        return alive[:-1]
+
+    def _held(self):
+        """`(node, units, mask)` of every masked weight axis."""
+        for node in self._holders:
+            for (name, axis), mask in node.holder.masks.items():
+                key = (node.weight(name).key, axis)
+                units = self.channels.weight_units.get(key)
+                if units is not None:
+                    yield node, units, np.asarray(mask) > 0.5
+
+    def set(self, alive: np.ndarray) -> None:
+        """Sets all masks and zeroes what they mask.
+
+        Masked weights stay zero when a unit comes back; `keep` restores them.
+        """
+        table = np.append(alive, True)
+        for node in self._holders:
+            changed = {}
+            for (name, axis), mask in node.holder.masks.items():
+                key = (node.weight(name).key, axis)
+                units = self.channels.weight_units.get(key)
+                if units is None:
+                    continue
+                value = table[units]
+                if ((np.asarray(mask) > 0.5) != value).any():
+                    changed[name, axis] = value
+            if changed:
+                node.holder.set_masks(changed)
+
+    def enforce(self) -> None:
+        """Zeroes all that is masked."""
+        for node in self._holders:
+            node.holder.enforce()

@@ -1,0 +1,109 @@
+"""The plan file: which channels stay, for people and for replay."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.errors import PruningError
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which channels stay, and why.
+
+    Attributes:
+        kept: Per group, the indices of the units that stay, ascending.
+        sizes: Per group, how many units it has.
+        request: What was asked for.
+        achieved: What the plan removes, as shares of the dense cost.
+        digests: Of the graph and of the weights that it was made from.
+    """
+
+    kept: dict[str, list[int]]
+    sizes: dict[str, int]
+    request: dict[str, Any] = dataclasses.field(default_factory=dict)
+    achieved: dict[str, float] = dataclasses.field(default_factory=dict)
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, channels: Channels, alive: np.ndarray, **rest) -> Plan:
+        """The plan that keeps the units in `alive`."""
+        kept = {
+            group.name: np.flatnonzero(alive[group.units]).tolist()
+            for group in channels.prunable
+        }
+        return cls(kept, {g.name: g.size for g in channels.prunable}, **rest)
+
+    def alive(self, channels: Channels) -> np.ndarray:
+        """Boolean per unit of a model's labels.
+
+        Raises:
+            PruningError: If the plan does not fit the model.
+        """
+        alive = np.ones(channels.unit_count, bool)
+        groups = {group.name: group for group in channels.prunable}
+        for name, kept in self.kept.items():
+            group = groups.get(name)
+            if group is None:
+                raise PruningError(
+                    f"The plan has a group {name!r}, which the model has not. "
+                    "Was the plan made from another model or other excludes?"
+                )
+            if len(set(kept)) != len(kept) or not kept:
+                raise PruningError(
+                    f"The plan's group {name!r} must keep at least one "
+                    "channel, each listed once."
+                )
+            if not all(
+                isinstance(i, int) and 0 <= i < group.size for i in kept
+            ):
+                raise PruningError(
+                    f"The plan's group {name!r} keeps channels outside "
+                    f"0..{group.size - 1}."
+                )
+            alive[group.units] = False
+            alive[group.units[np.asarray(kept)]] = True
+        return alive
+
+    def to_json(self) -> str:
+        """One group a line, so that a diff is readable."""
+        head = {
+            "format": FORMAT,
+            "request": self.request,
+            "achieved": self.achieved,
+            "digests": self.digests,
+        }
+        text = json.dumps(head, indent=2)[:-2]
+        rows = [
+            f"    {json.dumps(name)}: "
+            + json.dumps({"size": self.sizes[name], "kept": kept})
+            for name, kept in self.kept.items()
+        ]
+        return text + ',\n  "groups": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Reads `to_json`'s text.
+
+        Raises:
+            PruningError: If it is not a plan.
+        """
+        try:
+            data = json.loads(text)
+            groups = data["groups"]
+            return cls(
+                {name: list(g["kept"]) for name, g in groups.items()},
+                {name: int(g["size"]) for name, g in groups.items()},
+                dict(data.get("request", {})),
+                dict(data.get("achieved", {})),
+                dict(data.get("digests", {})),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PruningError(f"Not a plan file: {error}.") from error
