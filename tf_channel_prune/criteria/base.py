@@ -41,7 +41,7 @@ class Criterion:
             weight = weights[key]
             if weight.name.rsplit("/", 1)[-1] in STATISTICS:
                 continue
-            shares = self.elements(np.asarray(weight.variable))
+            shares = self.elements(weight.array)
             for axis, sums in _axis_sums(shares, [a for a, _ in axes]):
                 units = dict(axes)[axis]
                 total += np.bincount(

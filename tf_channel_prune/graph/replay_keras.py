@@ -211,7 +211,7 @@ class _Builder:
                 f"copy has {len(made)}. Its get_config does not describe it."
             )
         for old, new in zip(node.weights, made):
-            array = old.variable if self.value is None else self.value(old)
+            array = old.array if self.value is None else self.value(old)
             if tuple(array.shape) != new.shape:
                 raise PruningError(
                     f"{node.name}: weight {old.name} becomes "

@@ -16,6 +16,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from tf_channel_prune.graph.arrays import to_numpy
+
 
 @dataclasses.dataclass(frozen=True)
 class TensorRef:
@@ -49,6 +53,11 @@ class Weight:
     trainable: bool
     dtype: str
     variable: Any = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The value now; read it, never write to it."""
+        return to_numpy(self.variable)
 
 
 @dataclasses.dataclass(eq=False)

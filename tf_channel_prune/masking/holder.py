@@ -47,6 +47,12 @@ class ChannelMask(keras.layers.Wrapper):
     Args:
         layer: The wrapped layer, built.
         axes: `(weight name, axis)` pairs to hold masks for.
+        guarded: Names of weights that are masked in the forward pass too.
+            A dead channel that is not zero (after a sigmoid, say) sends a
+            gradient to its consumers; a constraint undoes that after the
+            step, but an optimizer that averages weights (`use_ema`) has
+            seen it by then. Defaults to none: the forward pass is the
+            layer's own.
         name: Defaults to the layer's own name, so that `get_layer` and losses
             by output name keep working.
 
@@ -56,10 +62,11 @@ class ChannelMask(keras.layers.Wrapper):
 
     holds_channel_masks = True
 
-    def __init__(self, layer, axes, name=None, **kwargs):
+    def __init__(self, layer, axes, guarded=(), name=None, **kwargs):
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, name=name or layer.name, **kwargs)
         self.axes = [(str(weight), int(axis)) for weight, axis in axes]
+        self.guarded = [str(weight) for weight in guarded]
         self.supports_masking = layer.supports_masking
         self.masks = {}
         if layer.built:
@@ -98,7 +105,27 @@ class ChannelMask(keras.layers.Wrapper):
             variable.constraint = MaskConstraint(mine, variable.constraint)
 
     def call(self, *args, **kwargs):
-        return self.layer(*args, **kwargs)
+        if not self.guarded:
+            return self.layer(*args, **kwargs)
+        values = [
+            (w.variable, self._masked(w) if w.name in self.guarded else None)
+            for w in weights_of(self.layer)
+        ]
+        # The scope hides all outer values, so it must be given every one.
+        values = [
+            (variable, variable.value if value is None else value)
+            for variable, value in values
+        ]
+        with keras.StatelessScope(state_mapping=values):
+            return self.layer(*args, **kwargs)
+
+    def _masked(self, weight):
+        masks = [
+            (axis, mask)
+            for (name, axis), mask in self.masks.items()
+            if name == weight.name
+        ]
+        return MaskConstraint(masks)(weight.variable.value)
 
     def compute_output_spec(self, *args, **kwargs):
         return self.layer.compute_output_spec(*args, **kwargs)
@@ -119,14 +146,12 @@ class ChannelMask(keras.layers.Wrapper):
     def enforce(self, names=None) -> None:
         """Zeroes what is masked (after something else wrote the weights)."""
         for weight in weights_of(self.layer):
-            masks = [
-                (axis, mask)
-                for (name, axis), mask in self.masks.items()
-                if name == weight.name and (names is None or name in names)
-            ]
-            if masks:
-                constraint = MaskConstraint(masks)
-                weight.variable.assign(constraint(weight.variable.value))
+            if names is None or weight.name in names:
+                weight.variable.assign(self._masked(weight))
 
     def get_config(self):
-        return {**super().get_config(), "axes": self.axes}
+        return {
+            **super().get_config(),
+            "axes": self.axes,
+            "guarded": self.guarded,
+        }

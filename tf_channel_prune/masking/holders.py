@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 
-def wrap(graph, layer, masks: dict):
+def wrap(graph, layer, masks: dict, guarded=()):
     """A built layer inside a holder with these masks set.
 
     Args:
         graph: The graph that the layer belongs to.
         layer: A built layer.
         masks: A boolean vector per `(weight name, axis)`.
+        guarded: Names of weights to mask in the forward pass too.
     """
     if graph.flavour == "tf_keras":
         from tf_channel_prune.masking.holder_tf_keras import ChannelMask
     else:
         from tf_channel_prune.masking.holder import ChannelMask
-    holder = ChannelMask(layer, list(masks))
+    holder = ChannelMask(layer, list(masks), guarded)
     if not all(mask.all() for mask in masks.values()):
         holder.set_masks(masks)
     return holder

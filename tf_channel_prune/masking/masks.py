@@ -8,6 +8,7 @@ from tf_channel_prune import graph as graphs
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.arrays import to_numpy
 
 
 def make_sparse(channels: Channels, alive=None):
@@ -33,7 +34,10 @@ def make_sparse(channels: Channels, alive=None):
             for weight in node.weights
             for axis, units in axes.get(weight.key, ())
         }
-        return holders.wrap(channels.graph, layer, mine) if mine else layer
+        if not mine:
+            return layer
+        guarded = _guarded(channels, node)
+        return holders.wrap(channels.graph, layer, mine, guarded)
 
     return graphs.replay(channels.graph, hold=hold)
 
@@ -48,6 +52,36 @@ def _prunable_axes(channels):
         if prunable[units].any():
             axes.setdefault(key, []).append((axis, units))
     return axes
+
+
+def _guarded(channels, node) -> list[str]:
+    """Weights that contract channels which are not zero when dead.
+
+    Only of layers without state beside their trainable weights: the scope in
+    which they are masked would lose what the layer writes.
+    """
+    if not all(weight.trainable for weight in node.weights):
+        return []
+    nonzero = set()
+    for number in node.inputs:
+        labels = channels.scope.tensors[number]
+        if not labels.zero:
+            for vector in labels.axes.values():
+                nonzero.update(channels.units(vector).tolist())
+    for number in node.outputs:
+        for vector in channels.scope.tensors[number].axes.values():
+            nonzero.difference_update(channels.units(vector).tolist())
+    nonzero.discard(-1)
+    if not nonzero:
+        return []
+    return [
+        weight.name
+        for weight in node.weights
+        if any(
+            key == weight.key and not nonzero.isdisjoint(units.tolist())
+            for (key, _), units in channels.weight_units.items()
+        )
+    ]
 
 
 class Masks:
@@ -101,7 +135,7 @@ class Masks:
                 key = (node.weight(name).key, axis)
                 units = self.channels.weight_units.get(key)
                 if units is not None:
-                    yield node, units, np.asarray(mask) > 0.5
+                    yield node, units, to_numpy(mask) > 0.5
 
     def set(self, alive: np.ndarray) -> None:
         """Sets all masks and zeroes what they mask.
@@ -117,7 +151,7 @@ class Masks:
                 if units is None:
                     continue
                 value = table[units]
-                if ((np.asarray(mask) > 0.5) != value).any():
+                if ((to_numpy(mask) > 0.5) != value).any():
                     changed[name, axis] = value
             if changed:
                 node.holder.set_masks(changed)

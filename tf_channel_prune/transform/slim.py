@@ -43,12 +43,12 @@ def make_slim(channels: Channels, alive: np.ndarray):
         return None if rule is None else rule.slim(node, kept)
 
     def value(weight):
-        array = weight.variable
+        array = weight.array
         for axis in range(len(weight.shape)):
             vector = channels.scope.weights.get((weight.key, axis))
             stays = kept.vector(vector)
             if stays is not None and not stays.all():
-                array = np.compress(stays, np.asarray(array), axis=axis)
+                array = np.compress(stays, array, axis=axis)
         return array
 
     return graphs.replay(channels.graph, change=change, value=value)
