@@ -1,0 +1,190 @@
+"""Prunes a small residual net on real handwritten digits, end to end.
+
+The data are the 1,797 scans of 8x8 pixels that scikit-learn bundles (UCI,
+"Optical Recognition of Handwritten Digits"). Every choice is made on the
+validation part. The test part is looked at once, at the end, through the
+exported models in a process that cannot import this package: see
+`digits_serve.py`.
+
+    python examples/digits.py --out runs/digits
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+from keras import layers
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import tf_channel_prune as tcp
+
+RATIOS = (0.4, 0.6, 0.75)  # share of the baseline's FLOPs gone, by iteration
+console = Console(width=80)
+
+
+def load_data(seed=0):
+    """Images in 0..1, shape (n, 8, 8, 1): 1,000 train, 297 val, 500 test."""
+    digits = load_digits()
+    x = (digits.images[..., None] / 16).astype("float32")
+    x, x_test, y, y_test = train_test_split(
+        x,
+        digits.target,
+        test_size=500,
+        stratify=digits.target,
+        random_state=seed,
+    )
+    x, x_val, y, y_val = train_test_split(
+        x, y, test_size=297, stratify=y, random_state=seed
+    )
+    return {"train": (x, y), "val": (x_val, y_val), "test": (x_test, y_test)}
+
+
+def convolution(x, filters, size):
+    x = layers.Conv2D(filters, size, padding="same", use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def residual(x, filters):
+    y = convolution(x, filters, 3)
+    y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)
+    y = layers.BatchNormalization()(y)
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def depthwise(x, filters):
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return convolution(x, filters, 1)
+
+
+def build_model():
+    image = keras.Input((8, 8, 1), name="image")
+    x = convolution(image, 32, 3)
+    x = residual(x, 32)
+    x = depthwise(x, 64)
+    x = layers.Concatenate()([convolution(x, 32, 1), convolution(x, 32, 3)])
+    x = residual(x, 64)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Dense(10, name="logits")(x), name="digits")
+
+
+class Bar(keras.callbacks.Callback):
+    """A progress bar over the epochs of one training."""
+
+    def __init__(self, title, epochs):
+        super().__init__()
+        self.progress = Progress(console=console)
+        self.task = self.progress.add_task(f"{title:<24}", total=epochs)
+
+    def on_train_begin(self, logs=None):
+        self.progress.start()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.progress.advance(self.task)
+
+    def on_train_end(self, logs=None):
+        self.progress.stop()
+
+
+def train(model, data, epochs, rate, title):
+    """Trains, and keeps the weights of the best epoch on validation data."""
+    steps = epochs * -(-len(data["train"][0]) // 32)
+    rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    best = keras.callbacks.EarlyStopping(
+        "val_loss", patience=epochs, restore_best_weights=True
+    )
+    model.fit(
+        *data["train"],
+        validation_data=data["val"],
+        epochs=epochs,
+        verbose=0,
+        callbacks=[Bar(title, epochs), best],
+    )
+
+
+def serve(folder, base, slim, test):
+    """Exports both models and measures them in a process without tcp."""
+    np.savez(folder / "test.npz", x=test[0], y=test[1])
+    for name, model in (("baseline", base), ("slim", slim)):
+        model.export(folder / name, verbose=False)
+    script = pathlib.Path(__file__).with_name("digits_serve.py")
+    subprocess.run([sys.executable, script, folder], check=True)
+    report = json.loads((folder / "report.json").read_text())
+    for name, model in (("baseline", base), ("slim", slim)):
+        cost = tcp.cost(model)
+        files = (folder / name).rglob("*")
+        report[name] |= {
+            "flops": cost.flops,
+            "params": cost.params,
+            "bytes": sum(f.stat().st_size for f in files if f.is_file()),
+        }
+    return report
+
+
+def print_table(report, gap):
+    base, slim = report["baseline"], report["slim"]
+    table = Table(title="Handwritten digits, 500 test images")
+    for name in ("", "baseline", "slim", "change"):
+        table.add_column(name, justify="right" if name else "left")
+
+    def row(title, key, scale, form):
+        table.add_row(
+            title,
+            format(base[key] * scale, form),
+            format(slim[key] * scale, form),
+            f"{slim[key] / base[key] - 1:+.1%}",
+        )
+
+    points = 100 * (slim["accuracy"] - base["accuracy"])
+    shares = [f"{r['accuracy']:.1%}" for r in (base, slim)]
+    table.add_row("test accuracy", *shares, f"{points:+.1f} points")
+    row("MFLOPs (a multiply-add is 2)", "flops", 1e-6, ".2f")
+    row("parameters", "params", 1, ",d")
+    row("SavedModel, kB", "bytes", 1e-3, ".0f")
+    row("latency, batch 1, ms", "latency_1", 1e3, ".3f")
+    row("latency, batch 64, ms", "latency_64", 1e3, ".3f")
+    table.add_row("largest output difference", "", f"{gap:.1e}", "sparse/slim")
+    console.print(table)
+
+
+def main(folder):
+    keras.utils.set_random_seed(0)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    data = load_data()
+    base = build_model()
+    train(base, data, 30, 2e-3, "train the baseline")
+
+    sparse = base
+    for step, ratio in enumerate(RATIOS, start=1):
+        sparse = tcp.prune(sparse, ratio=ratio)
+        train(sparse, data, 20, 1e-3, f"iteration {step}: -{ratio:.0%} FLOPs")
+    slim = tcp.transform(sparse, samples=data["val"][0])
+
+    report = serve(folder, base, slim, data["test"])
+    outputs = sparse.predict(data["test"][0], verbose=0)
+    served = np.load(folder / "slim_outputs.npy")
+    print_table(report, np.abs(outputs - served).max())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, default="runs/digits")
+    started = time.monotonic()
+    main(parser.parse_args().out)
+    console.print(f"{time.monotonic() - started:.0f} s in all.")

@@ -1,0 +1,61 @@
+"""`import tf_channel_prune` costs next to nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "tensorflow_model_optimization",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "rich",
+    "absl",
+)
+ROOMS_FOR_LATER = ("export", "report", "cli")
+
+REPORT = """
+import sys
+import tf_channel_prune
+print(*sorted(sys.modules))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """The names of all modules after a bare import."""
+    out = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return out.split()
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_libraries_are_imported_when_used(loaded, module):
+    assert module not in loaded
+
+
+@pytest.mark.parametrize("room", ROOMS_FOR_LATER)
+def test_rooms_are_imported_when_used(loaded, room):
+    assert f"tf_channel_prune.{room}" not in loaded
+
+
+def test_functions_win_over_the_rooms_of_their_name():
+    import tf_channel_prune as tcp
+    import tf_channel_prune.cost.table
+    import tf_channel_prune.transform.slim
+
+    assert callable(tcp.cost) and callable(tcp.transform)
+
+
+def test_every_public_name_exists():
+    import tf_channel_prune as tcp
+
+    assert [n for n in tcp.__all__ if not hasattr(tcp, n)] == []
