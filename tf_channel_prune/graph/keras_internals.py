@@ -167,3 +167,13 @@ def _fresh_metrics(metrics):
         return metric
 
     return tree.map_structure(fresh, metrics)
+
+
+def load(path, custom_objects, compiled, safe_mode):
+    """`keras.models.load_model`, equally safe for every format."""
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    with SafeModeScope(safe_mode):
+        return keras.models.load_model(
+            path, custom_objects, compile=compiled, safe_mode=safe_mode
+        )

@@ -1,0 +1,1 @@
+"""`ChannelMask`: the layer wrapper that holds masks (tf_keras)."""
