@@ -24,12 +24,19 @@ from pathlib import Path
 MODELS = ("ResNet50", "MobileNetV2", "VGG16", "DenseNet121")
 
 
-def build(name):
-    """The model with statistics and biases that are not at their defaults."""
+def build(name, size=None):
+    """The model with statistics and biases that are not at their defaults.
+
+    The last layer gives logits: a softmax over 1,000 classes would hide any
+    difference.
+    """
     import keras
     import numpy as np
 
-    model = getattr(keras.applications, name)(weights=None)
+    shape = None if size is None else (size, size, 3)
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=shape, classifier_activation=None
+    )
     rng = np.random.default_rng(0)
     for weight in model.weights:
         kind = weight.path.rsplit("/", 1)[-1]
