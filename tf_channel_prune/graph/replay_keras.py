@@ -145,10 +145,11 @@ class _Builder:
         operation = self.operations.get(id(node.operation))
         if operation is None:
             config = {**node.config, **(change.config if change else {})}
-            operation = self._operation(node, config, args, kwargs)
+            operation, outputs = self._first_call(node, config, args, kwargs)
             self.operations[id(node.operation)] = operation
-        outputs = tree.flatten(operation(*args, **kwargs))
-        symbolic.update(zip(node.outputs, outputs))
+        else:
+            outputs = operation(*args, **kwargs)
+        symbolic.update(zip(node.outputs, tree.flatten(outputs)))
 
     def _arguments(self, args, kwargs, symbolic):
         def fill(value):
@@ -165,18 +166,25 @@ class _Builder:
             tensor = keras.ops.take(tensor, np.asarray(indices), axis=axis)
         symbolic[node.outputs[0]] = tensor
 
-    def _operation(self, node, config, args, kwargs):
-        """A new operation like the node's, built and with its weights."""
+    def _first_call(self, node, config, args, kwargs):
+        """A new operation like the node's, with its weights, and its outputs.
+
+        The first call builds a layer; one that a holder wraps is built apart,
+        so that the model sees the holder alone.
+        """
         new = self._made(node, config)
         if not node.is_layer:
-            return new
+            return new, new(*args, **kwargs)
         new.trainable = node.operation.trainable
-        if node.weights:
+        with keras_internals.without_initialization(new):
+            if self.hold is None or not node.weights:
+                outputs = new(*args, **kwargs)
+                self._fill(node, new)
+                return new, outputs
             keras_internals.build_for(new, args, kwargs)
-            self._fill(node, new)
-            if self.hold is not None:
-                new = self.hold(node, new)
-        return new
+        self._fill(node, new)
+        new = self.hold(node, new)
+        return new, new(*args, **kwargs)
 
     def _made(self, node, config):
         config = keras_internals.without_build_config(config)

@@ -146,8 +146,13 @@ class ChannelMask(keras.layers.Wrapper):
     def enforce(self, names=None) -> None:
         """Zeroes what is masked (after something else wrote the weights)."""
         for weight in weights_of(self.layer):
-            if names is None or weight.name in names:
-                weight.variable.assign(self._masked(weight))
+            if names is not None and weight.name not in names:
+                continue
+            # One mask at a time: a large kernel is copied once, not twice.
+            for (name, axis), mask in self.masks.items():
+                if name == weight.name:
+                    constraint = MaskConstraint([(axis, mask)])
+                    weight.variable.assign(constraint(weight.variable.value))
 
     def get_config(self):
         return {

@@ -44,11 +44,15 @@ def make_slim(channels: Channels, alive: np.ndarray):
 
     def value(weight):
         array = weight.array
-        for axis in range(len(weight.shape)):
+        picks = []
+        for axis, size in enumerate(array.shape):
             vector = channels.scope.weights.get((weight.key, axis))
             stays = kept.vector(vector)
-            if stays is not None and not stays.all():
-                array = np.compress(stays, array, axis=axis)
-        return array
+            picks.append(
+                np.arange(size) if stays is None else np.flatnonzero(stays)
+            )
+        whole = all(p.size == s for p, s in zip(picks, array.shape))
+        # All axes at once: a large kernel is copied once.
+        return array if whole else array[np.ix_(*picks)]
 
     return graphs.replay(channels.graph, change=change, value=value)
