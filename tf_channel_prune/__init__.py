@@ -15,14 +15,22 @@ from tf_channel_prune.api import channel_groups
 from tf_channel_prune.api import cost
 from tf_channel_prune.api import prune
 from tf_channel_prune.api import transform
+from tf_channel_prune.channels import Change
+from tf_channel_prune.channels import Product
+from tf_channel_prune.channels import Rule
+from tf_channel_prune.channels import register_rule
 from tf_channel_prune.errors import PruningError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Change",
+    "Product",
     "PruningError",
+    "Rule",
     "channel_groups",
     "cost",
     "prune",
+    "register_rule",
     "transform",
 ]

@@ -13,20 +13,27 @@ def channels_of(model, exclude=()) -> Channels:
     return Channels(graphs.read(model, understood), exclude)
 
 
-def cost(model):
+def cost(model, input_shape=None):
     """What a model costs for one sample.
 
     Args:
         model: A built Keras model.
+        input_shape: Sizes for axes that the model leaves open, as the inputs'
+            shapes without the batch axis: one shape, a list of them, or a
+            dictionary by input name. Defaults to 224 for the sides of images
+            and 128 for other open axes; `.assumed` then says so.
 
     Returns:
         A `Cost`: `.flops` (a multiply-add is two), `.params`,
         `.activation_bytes`, and the same per layer in `.layers`. It prints as
         a table.
+
+    Raises:
+        PruningError: If the model does not take `input_shape`.
     """
     from tf_channel_prune.cost import measure
 
-    return measure(channels_of(model))
+    return measure(channels_of(model), input_shape)
 
 
 def channel_groups(model, exclude=()) -> list[ChannelGroup]:

@@ -5,6 +5,18 @@ See README.md in this folder for the idea.
 
 from tf_channel_prune.channels.groups import ChannelGroup
 from tf_channel_prune.channels.groups import Channels
+from tf_channel_prune.channels.rules import Change
+from tf_channel_prune.channels.rules import Product
+from tf_channel_prune.channels.rules import Rule
+from tf_channel_prune.channels.rules import register_rule
 from tf_channel_prune.channels.walk import understood
 
-__all__ = ["ChannelGroup", "Channels", "understood"]
+__all__ = [
+    "Change",
+    "ChannelGroup",
+    "Channels",
+    "Product",
+    "Rule",
+    "register_rule",
+    "understood",
+]

@@ -42,9 +42,13 @@ class Scope:
         return self.graph.tensors[node.outputs[position]].shape
 
     def output(self, node: Node, axes=None, zero=True, position=0, origin=""):
-        """Sets the labels of the node's output number `position`."""
+        """Sets the labels of the node's output number `position`.
+
+        An axis whose vector is None is fixed.
+        """
+        axes = {a: v for a, v in (axes or {}).items() if v is not None}
         self.tensors[node.outputs[position]] = Labels(
-            self.shape(node, position), dict(axes or {}), zero, origin
+            self.shape(node, position), axes, zero, origin
         )
 
     def passes(self, node: Node, labels: Labels, zero=True, position=0):

@@ -28,12 +28,20 @@ class Cost:
         params: All weights.
         activation_bytes: Outputs of all operations.
         layers: The same per layer, in graph order.
+        assumed: Where the model leaves sizes open and none were given: the
+            shapes that its inputs were taken to have, by name.
+        unresolved: Layers whose output sizes stay unknown; each unknown size
+            counts as 1.
     """
 
     flops: int
     params: int
     activation_bytes: int
     layers: tuple[LayerCost, ...] = dataclasses.field(repr=False)
+    assumed: dict[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+    unresolved: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from tf_channel_prune.report.tables import cost_table
@@ -42,9 +50,9 @@ class Cost:
         return to_text(cost_table(self))
 
 
-def measure(channels: Channels, shapes=None) -> Cost:
-    """The cost of the whole, unpruned graph."""
-    table = CostTable(channels, shapes)
+def measure(channels: Channels, input_shape=None) -> Cost:
+    """The cost of the whole, unpruned graph; see `CostTable`."""
+    table = CostTable(channels, input_shape)
     columns = [
         table.by_node(table.sizes, metric)
         for metric in ("flops", "params", "activation_memory")
@@ -61,4 +69,6 @@ def measure(channels: Channels, shapes=None) -> Cost:
         sum(r.params for r in layers),
         sum(r.activation_bytes for r in layers),
         layers,
+        table.shapes.assumed,
+        table.shapes.unresolved,
     )

@@ -8,6 +8,7 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels.rules import Product
 from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.rules.base import sizes
+from tf_channel_prune.graph import concrete_shapes
 
 METRICS = ("flops", "params", "activation_memory")
 
@@ -17,18 +18,20 @@ class CostTable:
 
     Args:
         channels: The solved labels of a graph.
-        shapes: Known shapes by tensor number, where the graph's own have
-            unknown sizes. A size that stays unknown counts as 1.
+        input_shape: Sizes for the axes that the model leaves open; see
+            `graph.concrete_shapes`. A size that stays unknown counts as 1.
 
     Attributes:
         groups: The prunable groups, in the order of the counts.
         sizes: Their full sizes, shape (groups,).
+        shapes: Which sizes were taken for open axes.
     """
 
-    def __init__(self, channels: Channels, shapes=None):
+    def __init__(self, channels: Channels, input_shape=None):
         self.groups = channels.prunable
         self.sizes = np.array([g.size for g in self.groups], np.int64)
-        self._axes = _Axes(channels, shapes or {})
+        self.shapes = concrete_shapes(channels.graph, input_shape)
+        self._axes = _Axes(channels, self.shapes.by_tensor)
         self._terms = {
             metric: _Terms(products(channels, metric), self._axes)
             for metric in METRICS

@@ -8,6 +8,8 @@ a model again. Everything between those two is arithmetic on integers.
 models by calling them on symbolic tensors; what does not open stays one node.
 """
 
+from tf_channel_prune.graph.concrete import Shapes
+from tf_channel_prune.graph.concrete import concrete_shapes
 from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
@@ -19,9 +21,11 @@ __all__ = [
     "Block",
     "Graph",
     "Node",
+    "Shapes",
     "Tensor",
     "TensorRef",
     "Weight",
+    "concrete_shapes",
     "read",
     "replay",
 ]

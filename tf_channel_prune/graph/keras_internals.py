@@ -94,6 +94,19 @@ def variable_names(layer):
     return named
 
 
+def tensor_name(tensor) -> str:
+    """A tensor's name; for an input its layer's.
+
+    Keras numbers the tensors of unnamed inputs over the whole process.
+    """
+    history = getattr(tensor, "_keras_history", None)
+    if history is not None and isinstance(
+        history.operation, keras.layers.InputLayer
+    ):
+        return history.operation.name
+    return tensor.name
+
+
 def input_options(tensor) -> dict:
     """Options of an input beside shape, dtype and name."""
     layer = tensor._keras_history.operation

@@ -80,7 +80,7 @@ class _Reader:
                     number,
                     tuple(keras_tensor.shape),
                     str(keras_tensor.dtype),
-                    keras_tensor.name,
+                    keras_internals.tensor_name(keras_tensor),
                 )
             )
         return number

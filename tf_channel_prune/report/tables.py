@@ -35,7 +35,20 @@ def cost_table(cost) -> Table:
             table.add_row(row.name, row.kind, *_amounts(row))
     table.add_section()
     table.add_row("total", "", *_amounts(cost))
+    if cost.assumed or cost.unresolved:
+        table.caption = _open_sizes(cost)
     return table
+
+
+def _open_sizes(cost) -> str:
+    """What was taken for sizes that the model leaves open."""
+    parts = [
+        f"{name} taken as {'x'.join(map(str, shape))}"
+        for name, shape in cost.assumed.items()
+    ]
+    if cost.unresolved:
+        parts.append(f"sizes unknown after {', '.join(cost.unresolved)}")
+    return "; ".join(parts)
 
 
 def _amounts(row):

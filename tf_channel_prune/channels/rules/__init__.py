@@ -13,5 +13,14 @@ from tf_channel_prune.channels.rules.base import Product
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.rules.base import rule_for
+from tf_channel_prune.channels.rules.registration import register_rule
 
-__all__ = ["Change", "Kept", "Product", "Rule", "register", "rule_for"]
+__all__ = [
+    "Change",
+    "Kept",
+    "Product",
+    "Rule",
+    "register",
+    "register_rule",
+    "rule_for",
+]

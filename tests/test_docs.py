@@ -1,0 +1,34 @@
+"""The code in the documentation runs, block after block."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!http|#)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_code_runs(page, tmp_path, monkeypatch):
+    text = (ROOT / page).read_text()
+    monkeypatch.chdir(tmp_path)
+    scope = {"__name__": "__main__"}
+    for match in BLOCK.finditer(text):
+        # Line numbers in a traceback are those of the page.
+        lines = "\n" * text[: match.start(1)].count("\n")
+        exec(compile(lines + match[1], page, "exec"), scope)
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    folder = (ROOT / page).parent
+    assert [t for t in LINK.findall(text) if not (folder / t).exists()] == []
+
+
+def test_there_is_code_to_run():
+    code = [p for p in PAGES if BLOCK.search((ROOT / p).read_text())]
+    assert "README.md" in code and "docs/registering_rules.md" in code
