@@ -14,23 +14,40 @@ import tf_channel_prune.transform  # noqa: F401
 from tf_channel_prune.api import channel_groups
 from tf_channel_prune.api import cost
 from tf_channel_prune.api import prune
+from tf_channel_prune.api import sparsity
 from tf_channel_prune.api import transform
 from tf_channel_prune.channels import Change
 from tf_channel_prune.channels import Product
 from tf_channel_prune.channels import Rule
 from tf_channel_prune.channels import register_rule
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.pruner import Pruner
+from tf_channel_prune.registration import register_holders
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Change",
     "Product",
+    "Pruner",
     "PruningError",
     "Rule",
+    "callbacks",
     "channel_groups",
     "cost",
     "prune",
     "register_rule",
+    "sparsity",
     "transform",
 ]
+
+register_holders()
+
+
+def __getattr__(name: str):
+    # Callbacks subclass Keras', which takes seconds to import.
+    if name == "callbacks":
+        from tf_channel_prune.masking import callbacks
+
+        return callbacks
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -107,3 +107,21 @@ def transform(sparse, samples=None):
     from tf_channel_prune.transform import transform as run
 
     return run(sparse, samples)
+
+
+def sparsity(model, of="params") -> float:
+    """The share of a sparse model's cost that `transform` will remove.
+
+    Args:
+        model: A sparse model.
+        of: `flops`, `params` or `activation_memory`. Defaults to `params`.
+
+    Returns:
+        A share between 0 and 1.
+
+    Raises:
+        PruningError: If the model holds no masks.
+    """
+    from tf_channel_prune.masking import sparsity as measured
+
+    return measured(model, of)

@@ -47,6 +47,17 @@ class CostTable:
         """
         return float(self._terms[metric].values(self._axes(counts)).sum())
 
+    def counts(self, alive: np.ndarray) -> np.ndarray:
+        """How many units of each prunable group are alive."""
+        return np.array([alive[g.units].sum() for g in self.groups], np.int64)
+
+    def removed(self, alive: np.ndarray, metric: str) -> float:
+        """The share of the dense cost that is gone, between 0 and 1."""
+        full = self.total(self.sizes, metric)
+        if not full:
+            return 0.0
+        return 1 - self.total(self.counts(alive), metric) / full
+
     def by_node(self, counts, metric: str) -> np.ndarray:
         """Cost per node of the graph, shape (nodes,)."""
         terms = self._terms[metric]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 
 from tf_channel_prune import graph as graphs
@@ -100,9 +103,13 @@ class Masks:
             channels = Channels(graphs.read(sparse, understood))
         self.model = sparse
         self.channels = channels
-        self._holders = [
-            node for node in channels.graph.nodes if node.holder is not None
-        ]
+        # A shared layer has a node for every call, but one holder.
+        holders = {
+            id(node.holder): node
+            for node in channels.graph.nodes
+            if node.holder is not None
+        }
+        self._holders = list(holders.values())
         if not self._holders:
             raise PruningError(
                 f"Model {sparse.name!r} holds no channel masks: prune it first."
@@ -116,10 +123,10 @@ class Masks:
         """
         alive = np.ones(self.channels.unit_count + 1, bool)
         held = list(self._held())
-        for _, units, mask in held:
+        for _, units, (_, mask) in held:
             np.logical_and.at(alive, units, mask)
         alive[-1] = True
-        for node, units, mask in held:
+        for node, units, (_, mask) in held:
             if (alive[units] != mask).any():
                 raise PruningError(
                     f"The masks of {node.name!r} disagree with those of the "
@@ -129,34 +136,81 @@ class Masks:
         return alive[:-1]
 
     def _held(self):
-        """`(node, units, mask)` of every masked weight axis."""
+        """`(node, units, ((weight name, axis), mask))` of every mask."""
         for node in self._holders:
             for (name, axis), mask in node.holder.masks.items():
                 key = (node.weight(name).key, axis)
                 units = self.channels.weight_units.get(key)
                 if units is not None:
-                    yield node, units, to_numpy(mask) > 0.5
+                    yield node, units, ((name, axis), to_numpy(mask) > 0.5)
 
     def set(self, alive: np.ndarray) -> None:
         """Sets all masks and zeroes what they mask.
 
-        Masked weights stay zero when a unit comes back; `keep` restores them.
+        What was masked stays zero when its unit comes back; `trial` is the
+        way to mask for a while.
         """
+        for node, values in self._changes(alive):
+            node.holder.set_masks(values)
+
+    @contextlib.contextmanager
+    def trial(self, alive: np.ndarray) -> Iterator[None]:
+        """Sets all masks for the time of a `with` block.
+
+        Afterwards masks and weights are what they were before; only those
+        that the change touches are copied.
+        """
+        changes = self._changes(alive)
+        before = []
+        for node, values in changes:
+            for key in values:
+                mask = node.holder.masks[key]
+                before.append((mask, np.array(to_numpy(mask))))
+            for name in dict.fromkeys(name for name, _ in values):
+                variable = node.weight(name).variable
+                before.append((variable, np.array(to_numpy(variable))))
+        try:
+            for node, values in changes:
+                node.holder.set_masks(values)
+            yield
+        finally:
+            for variable, value in before:
+                variable.assign(value)
+
+    def _changes(self, alive):
+        """`(node, masks)` of every holder whose masks would change."""
         table = np.append(alive, True)
-        for node in self._holders:
-            changed = {}
-            for (name, axis), mask in node.holder.masks.items():
-                key = (node.weight(name).key, axis)
-                units = self.channels.weight_units.get(key)
-                if units is None:
-                    continue
-                value = table[units]
-                if ((to_numpy(mask) > 0.5) != value).any():
-                    changed[name, axis] = value
-            if changed:
-                node.holder.set_masks(changed)
+        changes: dict[int, tuple] = {}
+        for node, units, (key, mask) in self._held():
+            if (table[units] != mask).any():
+                found = changes.setdefault(id(node.holder), (node, {}))
+                found[1][key] = table[units]
+        return list(changes.values())
 
     def enforce(self) -> None:
         """Zeroes all that is masked."""
         for node in self._holders:
             node.holder.enforce()
+
+    def check(self) -> None:
+        """Makes sure that everything masked is zero.
+
+        Running statistics are not looked at: they describe what a dead
+        channel carries, which nothing reads.
+
+        Raises:
+            PruningError: If a masked weight is not, with the layer's name.
+        """
+        for node, _, ((name, axis), mask) in self._held():
+            weight = node.weight(name)
+            if not weight.trainable:
+                continue
+            masked = np.compress(~mask, to_numpy(weight.variable), axis=axis)
+            largest = np.abs(masked.astype("float64")).max(initial=0.0)
+            if largest != 0:
+                raise PruningError(
+                    f"Masked weights of {node.name!r} are not zero: "
+                    f"{name} holds {largest:.2g}. Something wrote them after "
+                    "the last step of the optimizer (loaded weights, or an "
+                    "optimizer that is not Keras'); write only what is kept."
+                )
