@@ -67,7 +67,7 @@ def plan(model):
     from tf_channel_prune.planning import plan_for_ratio
 
     channels = channels_of(model)
-    scores = criteria.normalised(channels, criteria.get("l2").score(channels))
+    scores = criteria.scores(channels, "l2")
     return plan_for_ratio(channels, scores, 0.5)
 
 

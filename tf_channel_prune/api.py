@@ -85,9 +85,7 @@ def prune(
     from tf_channel_prune.planning import plan_for_ratio
 
     channels = channels_of(model, exclude)
-    scores = criteria.normalised(
-        channels, criteria.get(criterion).score(channels)
-    )
+    scores = criteria.scores(channels, criterion)
     limits = Limits(min_channels, max_ratio, divisor)
     alive = plan_for_ratio(channels, scores, ratio, of, limits)
     return make_sparse(channels, alive)

@@ -1,14 +1,39 @@
 """How much each unit of channels matters.
 
 A criterion turns the weight slices that are coupled in a unit into one number;
-larger matters more. Scores are compared within a group as they are, and across
-groups after normalisation (see `normalised`).
+larger matters more. Within a slice it sums; over the slices of a unit it
+*reduces*; before groups are compared it *normalises*. All three are stated in
+each class, and the last two can be chosen.
 """
 
 from tf_channel_prune.criteria.base import Criterion
 from tf_channel_prune.criteria.base import get
-from tf_channel_prune.criteria.base import normalised
+from tf_channel_prune.criteria.base import names
+from tf_channel_prune.criteria.base import scores
+from tf_channel_prune.criteria.data_driven import OBD
+from tf_channel_prune.criteria.data_driven import ActivationMean
+from tf_channel_prune.criteria.data_driven import APoZ
+from tf_channel_prune.criteria.data_driven import Taylor
+from tf_channel_prune.criteria.magnitude import FPGM
 from tf_channel_prune.criteria.magnitude import L1
 from tf_channel_prune.criteria.magnitude import L2
+from tf_channel_prune.criteria.magnitude import LAMP
+from tf_channel_prune.criteria.magnitude import BNScale
+from tf_channel_prune.criteria.magnitude import Random
 
-__all__ = ["L1", "L2", "Criterion", "get", "normalised"]
+__all__ = [
+    "FPGM",
+    "L1",
+    "L2",
+    "LAMP",
+    "OBD",
+    "APoZ",
+    "ActivationMean",
+    "BNScale",
+    "Criterion",
+    "Random",
+    "Taylor",
+    "get",
+    "names",
+    "scores",
+]

@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tf_channel_prune.channels import Channels
+from tf_channel_prune.criteria.slices import NORMALISATIONS
+from tf_channel_prune.criteria.slices import REDUCTIONS
+from tf_channel_prune.criteria.slices import Slices
+from tf_channel_prune.criteria.slices import Sums
+from tf_channel_prune.criteria.slices import coupled
 from tf_channel_prune.errors import PruningError
 
 _CRITERIA: dict[str, type] = {}
@@ -16,52 +21,137 @@ STATISTICS = ("moving_mean", "moving_variance")
 class Criterion:
     """Scores units; larger matters more.
 
-    A subclass overrides `elements` (a non-negative number per weight entry,
-    summed over the slices of a unit), or `score` for anything else.
+    A subclass overrides one of
+
+    - `elements`: a non-negative number per weight entry, summed over a slice;
+    - `rows`: one number per slice, from all slices of a group in one weight;
+    - `score`: one number per unit, from anything.
+
+    Example:
+
+        class Cubes(tcp.Criterion):
+            name = "cubes"
+
+            def elements(self, array):
+                return np.abs(array) ** 3
+
+    Args:
+        reduction: How the numbers of a unit's slices become one: `sum`,
+            `mean` or `max`. Defaults to the class's.
+        normalisation: What the scores of a group are divided by before
+            groups are compared: their `mean` (DepGraph, Fang et al., CVPR
+            2023, section 3.4), `max`, `sum`, `l2` norm (Molchanov et al.,
+            ICLR 2017, section 2.2) or nothing (`none`). Defaults to the
+            class's.
+
+    Attributes:
+        name: How it is called in `criterion=`.
+        uses_data: Whether `score` needs `data`.
+        skips: Names of weights that have no say.
     """
 
     name = ""
+    reduction = "sum"
+    normalisation = "mean"
+    uses_data = False
+    skips: tuple[str, ...] = STATISTICS
+
+    def __init__(
+        self, reduction: str | None = None, normalisation: str | None = None
+    ):
+        self.reduction = _one_of(
+            "reduction", reduction or self.reduction, REDUCTIONS
+        )
+        self.normalisation = _one_of(
+            "normalisation",
+            normalisation or self.normalisation,
+            NORMALISATIONS,
+        )
 
     def __init_subclass__(cls):
-        if cls.name:
+        if "name" in vars(cls) and cls.name:
             _CRITERIA[cls.name] = cls
 
     def elements(self, array: np.ndarray) -> np.ndarray:
         """The share of every weight entry, in the array's shape."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} overrides none of elements, rows, score."
+        )
 
-    def score(self, channels: Channels) -> np.ndarray:
-        """One number per unit, shape (units,)."""
-        total = np.zeros(channels.unit_count + 1)
-        by_weight: dict[int, list] = {}
-        for (key, axis), units in channels.weight_units.items():
-            by_weight.setdefault(key, []).append((axis, units))
-        weights = channels.graph.weights
-        for key, axes in by_weight.items():
-            weight = weights[key]
-            if weight.name.rsplit("/", 1)[-1] in STATISTICS:
-                continue
-            shares = self.elements(weight.array)
-            for axis, sums in _axis_sums(shares, [a for a, _ in axes]):
-                units = dict(axes)[axis]
-                total += np.bincount(
-                    units + 1, sums, minlength=channels.unit_count + 1
-                )
-        return total[1:]
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """One number a row of (group size, entries of a slice)."""
+        return self.elements(rows).sum(axis=1, dtype=np.float64)
+
+    def score(self, channels: Channels, data=None, loss=None) -> np.ndarray:
+        """One number per unit, shape (units,); 0 for frozen units.
+
+        Args:
+            channels: The labels of a model.
+            data: Samples with targets, if `uses_data`.
+            loss: The loss on them; defaults to the compiled model's.
+        """
+        if type(self).rows is not Criterion.rows:
+            return self.reduced(
+                channels,
+                lambda s: self.rows(s.rows(s.weight.array)),
+            )
+        return self.reduced(channels, Sums(channels, self.elements))
+
+    def counts(self, slices: Slices) -> bool:
+        """Whether a weight has a say in the score."""
+        return slices.weight.name.rsplit("/", 1)[-1] not in self.skips
+
+    def reduced(self, channels: Channels, value) -> np.ndarray:
+        """Scores from a function of `Slices` that gives one number a unit."""
+        scores = np.zeros(channels.unit_count)
+        reduce = REDUCTIONS[self.reduction]
+        for group, slices in coupled(channels):
+            values = [value(s) for s in slices if self.counts(s)]
+            if values:
+                scores[group.units] = reduce(np.stack(values))
+        return scores
+
+    def normalised(self, channels: Channels, scores) -> np.ndarray:
+        """Scores made comparable across groups."""
+        result = np.array(scores, np.float64)
+        divisor = NORMALISATIONS[self.normalisation]
+        for group in channels.prunable:
+            by = divisor(result[group.units])
+            if by > 0:
+                result[group.units] /= by
+        return result
+
+    def needs(self, data) -> None:
+        """Raises unless there are data."""
+        if data is None:
+            raise PruningError(
+                f"The criterion {self.name!r} looks at data: give data=(x, y), "
+                "or batches of them."
+            )
 
 
-def _axis_sums(array, axes):
-    """`(axis, sums over all other axes)`, folding shared axes only once."""
-    others = tuple(a for a in range(array.ndim) if a not in axes)
-    folded = array.sum(axis=others, dtype=np.float64) if others else array
-    axes = sorted(axes)
-    for position, axis in enumerate(axes):
-        rest = tuple(p for p in range(len(axes)) if p != position)
-        yield axis, folded.sum(axis=rest, dtype=np.float64)
+class FunctionCriterion(Criterion):
+    """A function of `Channels` that gives one score per unit."""
+
+    normalisation = "none"
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.name = getattr(function, "__name__", "function")
+
+    def score(self, channels, data=None, loss=None):
+        scores = np.asarray(self.function(channels), np.float64)
+        if scores.shape != (channels.unit_count,):
+            raise PruningError(
+                f"The criterion {self.name!r} gave scores of shape "
+                f"{scores.shape}; the model has {channels.unit_count} units."
+            )
+        return scores
 
 
 def get(criterion) -> Criterion:
-    """A criterion from its name, a criterion object, or a function.
+    """A criterion from its name, a criterion object or class, or a function.
 
     A function takes `Channels` and gives one score per unit.
 
@@ -71,29 +161,41 @@ def get(criterion) -> Criterion:
     if isinstance(criterion, Criterion):
         return criterion
     if isinstance(criterion, str):
-        if criterion not in _CRITERIA:
-            raise PruningError(
-                f"No criterion {criterion!r}; there are "
-                + ", ".join(sorted(_CRITERIA))
-                + "."
-            )
+        _one_of("criterion", criterion, _CRITERIA)
         return _CRITERIA[criterion]()
+    if isinstance(criterion, type) and issubclass(criterion, Criterion):
+        return criterion()
     if callable(criterion):
-        made = Criterion()
-        made.score = criterion
-        made.name = getattr(criterion, "__name__", "function")
-        return made
-    raise PruningError(f"Not a criterion: {criterion!r}.")
+        return FunctionCriterion(criterion)
+    raise PruningError(
+        f"Not a criterion: {criterion!r}. Give one of "
+        + ", ".join(sorted(_CRITERIA))
+        + ", a tcp.Criterion, or a function of the channels."
+    )
 
 
-def normalised(channels: Channels, scores: np.ndarray) -> np.ndarray:
-    """Scores divided by their group's mean, so that groups compare.
+def scores(channels, criterion="l2", data=None, loss=None) -> np.ndarray:
+    """One number per unit that compares across groups; larger stays longer.
 
-    The mean normalisation of DepGraph (Fang et al., CVPR 2023, section 3.4).
+    Args:
+        channels: The labels of a model.
+        criterion: See `get`.
+        data, loss: See `Criterion.score`.
     """
-    result = np.array(scores, np.float64)
-    for group in channels.prunable:
-        mean = result[group.units].mean()
-        if mean > 0:
-            result[group.units] /= mean
-    return result
+    criterion = get(criterion)
+    return criterion.normalised(
+        channels, criterion.score(channels, data=data, loss=loss)
+    )
+
+
+def names() -> list[str]:
+    """The criteria that `criterion=` knows by name."""
+    return sorted(_CRITERIA)
+
+
+def _one_of(what: str, value: str, allowed) -> str:
+    if value not in allowed:
+        raise PruningError(
+            f"{what}={value!r}: expected one of {', '.join(sorted(allowed))}."
+        )
+    return value

@@ -67,6 +67,14 @@ def match_inputs(model, node):
     return tree.flatten(value)
 
 
+def flat_inputs(model, x):
+    """A batch as the list of tensors that a model's graph starts from."""
+    inner = functional(model)
+    if inner is None:
+        return [keras.ops.convert_to_tensor(value) for value in tree.flatten(x)]
+    return inner._standardize_inputs(x)
+
+
 def unwrapped(operation):
     """The layer inside one of this package's mask holders, else itself."""
     if getattr(operation, "holds_channel_masks", False):

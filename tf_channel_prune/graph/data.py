@@ -1,0 +1,109 @@
+"""Batches of data, from arrays or from any iterable of batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.graph.structure import map_arguments
+
+
+def batches(data, size: int, limit: int | None = None, seed: int = 0):
+    """Yields `(x, y)` batches; `y` is None where the data have no targets.
+
+    Args:
+        data: Arrays `x` or a tuple `(x, y)` (`x` may be a list or a dict of
+            arrays), or an iterable of such batches (`tf.data.Dataset`,
+            `keras.utils.PyDataset`, a list). A generator can be read once.
+        size: Samples a batch, where `data` are arrays; an iterable's own
+            batches are kept.
+        limit: The most samples to give. Of arrays a random choice is taken,
+            of an iterable the first ones. Defaults to all.
+        seed: Of that choice.
+    """
+    if _is_arrays(data):
+        yield from _of_arrays(data, size, limit, seed)
+        return
+    left = np.inf if limit is None else limit
+    for batch in _iterate(data):
+        x, y = _pair(batch)
+        count = len(leaves(x)[0])
+        if count > left:
+            x, y = _take((x, y), slice(0, int(left)))
+        yield x, y
+        left -= count
+        if left <= 0:
+            return
+
+
+def _of_arrays(data, size, limit, seed):
+    pair = _pair(data)
+    counts = {len(leaf) for leaf in leaves(pair) if leaf is not None}
+    if len(counts) != 1:
+        raise PruningError(
+            "The data's arrays have different lengths: "
+            + ", ".join(map(str, sorted(counts)))
+            + "."
+        )
+    total = counts.pop()
+    chosen = np.arange(total)
+    if limit is not None and limit < total:
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.permutation(total)[:limit])
+        # Labels are often stored in order; every batch should hold them all.
+        chosen = rng.permutation(chosen)
+    for start in range(0, len(chosen), size):
+        yield _take(pair, chosen[start : start + size])
+
+
+def _is_arrays(data) -> bool:
+    parts = leaves(data)
+    return (
+        bool(parts)
+        and all(
+            part is None
+            or (hasattr(part, "shape") and hasattr(part, "__getitem__"))
+            for part in parts
+        )
+        and not _is_batch_list(data)
+    )
+
+
+def _is_batch_list(data) -> bool:
+    """A list of `(x, y)` tuples is an iterable of batches."""
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(isinstance(item, tuple) for item in data)
+    )
+
+
+def _iterate(data):
+    if hasattr(data, "__iter__"):
+        yield from data
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        for index in range(len(data)):  # keras.utils.PyDataset
+            yield data[index]
+    else:
+        raise PruningError(
+            f"Expected data as arrays or batches, got {type(data).__name__}."
+        )
+
+
+def _pair(batch):
+    """`(x, y)` of a batch; sample weights are not used."""
+    if isinstance(batch, tuple):
+        return (batch[0], batch[1] if len(batch) > 1 else None)
+    return (batch, None)
+
+
+def _take(pair, index):
+    def one(leaf):
+        if leaf is None:
+            return None
+        if isinstance(index, slice):
+            return leaf[index]
+        return np.asarray(leaf)[index]
+
+    return map_arguments(one, pair)

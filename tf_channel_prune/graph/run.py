@@ -1,0 +1,108 @@
+"""Runs a graph on real tensors, node by node.
+
+A model's own call gives its outputs; this gives any tensor in between, lets a
+node be run in another way, and starts anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import TensorRef
+from tf_channel_prune.graph.structure import map_arguments
+
+
+def run(graph: Graph, values: dict, nodes=None, call=None, keep=()) -> dict:
+    """Runs nodes on the tensors in `values`.
+
+    Layers run as at inference, whatever the mode they were recorded in.
+
+    Args:
+        graph: A graph whose model has weights.
+        values: Tensor by tensor number; what the nodes need and do not make.
+        nodes: The nodes to run, in graph order. Defaults to all.
+        call: Function of `(node, args, kwargs)` that runs a node, or gives
+            None to have it run as usual.
+        keep: Tensor numbers to give beside the model's outputs.
+
+    Returns:
+        Tensor by number, for the model's outputs and for `keep`.
+    """
+    nodes = graph.nodes if nodes is None else nodes
+    wanted = {*graph.outputs, *keep}
+    last = {number: node.index for node in nodes for number in node.inputs}
+    values = dict(values)
+
+    def fill(value):
+        return values[value.index] if isinstance(value, TensorRef) else value
+
+    for node in nodes:
+        args = map_arguments(fill, node.args)
+        kwargs = map_arguments(fill, node.kwargs)
+        result = call(node, args, kwargs) if call is not None else None
+        if result is None:
+            result = plain(graph, node, args, kwargs)
+        made = flat(graph, result)
+        values.update(zip(node.outputs, made))
+        for number in node.inputs:
+            if last[number] == node.index and number not in wanted:
+                values.pop(number, None)
+    return {number: values[number] for number in wanted if number in values}
+
+
+def plain(graph: Graph, node, args, kwargs):
+    """Runs a node as at inference."""
+    if node.weights and not node.is_layer:
+        return node.operation  # a variable that stands in the graph itself
+    if kwargs.get("training"):
+        kwargs = {**kwargs, "training": False}
+    return node.operation(*args, **kwargs)
+
+
+def flat(graph: Graph, structure) -> list:
+    """The tensors of a nested structure, in the flavour's own order."""
+    if graph.flavour == "tf_keras":
+        import tensorflow as tf
+
+        return tf.nest.flatten(structure)
+    from keras import tree
+
+    return tree.flatten(structure)
+
+
+def inputs(graph: Graph, x) -> dict:
+    """Input tensors by number, from what the model takes."""
+    if graph.flavour == "tf_keras":
+        import tensorflow as tf
+
+        given = tf.nest.flatten(x)
+        tensors = [
+            tf.cast(value, graph.tensors[number].dtype)
+            for value, number in zip(given, graph.inputs)
+        ]
+    else:
+        from tf_channel_prune.graph import keras_internals
+
+        tensors = keras_internals.flat_inputs(graph.root.model, x)
+    return dict(zip(graph.inputs, tensors))
+
+
+def is_tensorflow(graph: Graph) -> bool:
+    """Whether the model's tensors are TensorFlow's."""
+    if graph.flavour == "tf_keras":
+        return True
+    import keras
+
+    return keras.backend.backend() == "tensorflow"
+
+
+def compiled(graph: Graph, function):
+    """The function as one TensorFlow graph; as it is on other backends."""
+    if not is_tensorflow(graph):
+        return function
+    import tensorflow as tf
+
+    return functools.wraps(function)(
+        tf.function(function, reduce_retracing=True)
+    )
