@@ -21,8 +21,8 @@ from tf_channel_prune.channels import Product
 from tf_channel_prune.channels import Rule
 from tf_channel_prune.channels import register_rule
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.masking.registration import register_holders
 from tf_channel_prune.pruner import Pruner
-from tf_channel_prune.registration import register_holders
 
 __version__ = "0.1.0"
 

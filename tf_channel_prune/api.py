@@ -49,13 +49,14 @@ def channel_groups(model, exclude=()) -> list[ChannelGroup]:
 
 def prune(
     model,
-    ratio,
+    ratio=None,
     of="flops",
     criterion="l2",
     exclude=(),
     min_channels=1,
     max_ratio=1.0,
     divisor="auto",
+    plan=None,
 ):
     """A sparse copy of a model with at least `ratio` of its cost masked.
 
@@ -66,7 +67,8 @@ def prune(
         slim = tcp.transform(sparse)
 
     Args:
-        model: A built Keras model. It is not changed.
+        model: A built Keras model. It is not changed. What is masked in a
+            sparse model stays masked, and counts as removed.
         ratio: Share of the cost to remove, between 0 and 1.
         of: `flops`, `params` or `activation_memory`. Defaults to `flops`.
         criterion: How channels are ranked. Defaults to `l2`.
@@ -75,19 +77,32 @@ def prune(
         min_channels: The least that every group keeps. Defaults to 1.
         max_ratio: The largest share of a group that may go. Defaults to 1.
         divisor: What kept counts are multiples of. Defaults to `"auto"`.
+        plan: A plan, or a plan file, to replay instead of a ratio.
 
     Raises:
         TargetError: If no allowed plan removes that much.
+        StaleFileError: If the plan was made from another graph.
     """
     from tf_channel_prune import criteria
+    from tf_channel_prune import planning
+    from tf_channel_prune.masking import living_units
     from tf_channel_prune.masking import make_sparse
-    from tf_channel_prune.planning import Limits
-    from tf_channel_prune.planning import plan_for_ratio
 
+    planning.exactly_one(ratio=ratio, plan=plan)
     channels = channels_of(model, exclude)
-    scores = criteria.scores(channels, criterion)
-    limits = Limits(min_channels, max_ratio, divisor)
-    alive = plan_for_ratio(channels, scores, ratio, of, limits)
+    living = living_units(model, channels)
+    if plan is None:
+        limits = planning.Limits(min_channels, max_ratio, divisor)
+        asked = planning.Request(ratio, of=of, limits=limits)
+        scores = criteria.scores(channels, criterion)
+        alive = asked.plan(channels, scores, living)
+    else:
+        from tf_channel_prune.graph.digests import graph_digest
+
+        if not isinstance(plan, planning.Plan):
+            plan = planning.Plan.read(plan)
+        plan.check_graph(graph_digest(channels.graph))
+        alive = plan.alive(channels) & living
     return make_sparse(channels, alive)
 
 

@@ -16,5 +16,13 @@ from tf_channel_prune.cost.report import LayerCost
 from tf_channel_prune.cost.report import measure
 from tf_channel_prune.cost.table import METRICS
 from tf_channel_prune.cost.table import CostTable
+from tf_channel_prune.cost.table import check_metric
 
-__all__ = ["METRICS", "Cost", "CostTable", "LayerCost", "measure"]
+__all__ = [
+    "METRICS",
+    "Cost",
+    "CostTable",
+    "LayerCost",
+    "check_metric",
+    "measure",
+]

@@ -8,9 +8,16 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels.rules import Product
 from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.rules.base import sizes
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import concrete_shapes
 
 METRICS = ("flops", "params", "activation_memory")
+
+
+def check_metric(of: str) -> None:
+    """Raises unless there is such a cost."""
+    if of not in METRICS:
+        raise PruningError(f"of={of!r}: expected one of {', '.join(METRICS)}.")
 
 
 class CostTable:

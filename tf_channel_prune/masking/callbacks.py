@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import keras
 
-from tf_channel_prune.cost import METRICS
 from tf_channel_prune.cost import CostTable
-from tf_channel_prune.errors import PruningError
+from tf_channel_prune.cost import check_metric
 from tf_channel_prune.masking.masks import Masks
 
 
@@ -18,10 +17,7 @@ class MaskChecker:
 
     def __init__(self, of="params", verbose=0):
         super().__init__()
-        if of not in METRICS:
-            raise PruningError(
-                f"of={of!r}: expected one of {', '.join(METRICS)}."
-            )
+        check_metric(of)
         self.of = of
         self.verbose = verbose
 

@@ -214,3 +214,27 @@ class Masks:
                     "the last step of the optimizer (loaded weights, or an "
                     "optimizer that is not Keras'); write only what is kept."
                 )
+
+
+def living_units(model, channels: Channels) -> np.ndarray:
+    """Boolean per unit: what the model's masks leave; all, if it has none.
+
+    Args:
+        model: A sparse or a dense model.
+        channels: Its labels.
+
+    Raises:
+        PruningError: If something is masked that `channels` holds frozen.
+    """
+    if all(node.holder is None for node in channels.graph.nodes):
+        return np.ones(channels.unit_count, bool)
+    alive = Masks(model, channels).alive()
+    for group in channels.groups:
+        if group.frozen and not alive[group.units].all():
+            raise PruningError(
+                f"Channels of {group.name!r} are masked in model "
+                f"{model.name!r}, but must stay whole: {group.reason}. Prune "
+                "the dense model again, or use the excludes that it was "
+                "pruned with."
+            )
+    return alive

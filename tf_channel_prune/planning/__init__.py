@@ -8,6 +8,20 @@ after which rungs that are not needed are put back.
 
 from tf_channel_prune.planning.limits import Limits
 from tf_channel_prune.planning.plan import Plan
+from tf_channel_prune.planning.prices import loss_prices
+from tf_channel_prune.planning.prices import measured_prices
+from tf_channel_prune.planning.request import Request
+from tf_channel_prune.planning.request import exactly_one
 from tf_channel_prune.planning.search import plan_for_ratio
+from tf_channel_prune.planning.search import plan_for_threshold
 
-__all__ = ["Limits", "Plan", "plan_for_ratio"]
+__all__ = [
+    "Limits",
+    "Plan",
+    "Request",
+    "exactly_one",
+    "loss_prices",
+    "measured_prices",
+    "plan_for_ratio",
+    "plan_for_threshold",
+]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import StaleFileError
 
 FORMAT = 1
 
@@ -56,6 +58,12 @@ class Plan:
                     f"The plan has a group {name!r}, which the model has not. "
                     "Was the plan made from another model or other excludes?"
                 )
+            if self.sizes.get(name, group.size) != group.size:
+                raise PruningError(
+                    f"The plan's group {name!r} has {self.sizes[name]} "
+                    f"channels, the model's has {group.size}: the plan was "
+                    "made from another model."
+                )
             if len(set(kept)) != len(kept) or not kept:
                 raise PruningError(
                     f"The plan's group {name!r} must keep at least one "
@@ -72,6 +80,22 @@ class Plan:
             alive[group.units[np.asarray(kept)]] = True
         return alive
 
+    def check_graph(self, digest: str) -> None:
+        """Raises unless the plan was made from this graph, or by hand.
+
+        Args:
+            digest: Of the graph that is to be pruned.
+
+        Raises:
+            StaleFileError: If it was made from another graph.
+        """
+        if self.digests.get("graph", digest) != digest:
+            raise StaleFileError(
+                "The plan was made from another model: its layers, their "
+                "settings or their connections differ. Plan again, or take "
+                '"digests" out of the file if you know that it fits.'
+            )
+
     def to_json(self) -> str:
         """One group a line, so that a diff is readable."""
         head = {
@@ -87,6 +111,24 @@ class Plan:
             for name, kept in self.kept.items()
         ]
         return text + ',\n  "groups": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+    @classmethod
+    def read(cls, path) -> Plan:
+        """Reads a plan file.
+
+        Raises:
+            PruningError: If there is none, or it is not a plan.
+        """
+        try:
+            text = pathlib.Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PruningError(
+                f"The plan {path} cannot be read: {error}."
+            ) from error
+        try:
+            return cls.from_json(text)
+        except PruningError as error:
+            raise PruningError(f"{path}: {error}") from error
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Callable
+
 import numpy as np
 
+from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.cost import METRICS
 from tf_channel_prune.cost import CostTable
+from tf_channel_prune.cost import check_metric
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.planning.limits import Limits
 
+# The price of keeping no more than each of some counts of a group.
+Prices = Callable[[ChannelGroup, np.ndarray], np.ndarray]
+
 
 def check_target(ratio: float, of: str) -> None:
     """Raises unless the request makes sense."""
-    if of not in METRICS:
-        raise PruningError(f"of={of!r}: expected one of {', '.join(METRICS)}.")
-    if not isinstance(ratio, (int, float)) or not 0 < ratio < 1:
+    check_metric(of)
+    if not isinstance(ratio, numbers.Real) or not 0 < ratio < 1:
         raise PruningError(
             "ratio is the share of the cost to remove, between 0 and 1; got "
             f"{ratio!r}."
+        )
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises unless the request makes sense."""
+    if not isinstance(threshold, numbers.Real) or not threshold >= 0:
+        raise PruningError(
+            "threshold is the loss of score that each group may cause, 0 or "
+            f"more; got {threshold!r}."
         )
 
 
@@ -31,6 +46,7 @@ def plan_for_ratio(
     limits: Limits | None = None,
     table: CostTable | None = None,
     alive: np.ndarray | None = None,
+    prices: Prices | None = None,
 ) -> np.ndarray:
     """Which units stay so that at least `ratio` of the cost is gone.
 
@@ -42,6 +58,8 @@ def plan_for_ratio(
         limits: What holds for every group.
         table: The graph's cost table, if there is one already.
         alive: Units that are still there. Defaults to all.
+        prices: What it costs to keep fewer of a group. Defaults to the
+            score of the best unit that goes.
 
     Returns:
         Boolean per unit.
@@ -52,7 +70,7 @@ def plan_for_ratio(
     check_target(ratio, of)
     limits = limits or Limits()
     table = table or CostTable(channels)
-    ranking = Ranking(channels, scores, limits, alive)
+    ranking = Ranking(channels, scores, limits, alive, prices)
     full = table.total(table.sizes, of)
     budget = full * (1 - ratio) + 1e-6
     counts = shortest_prefix(ranking, table, of, budget)
@@ -68,15 +86,53 @@ def plan_for_ratio(
     return ranking.alive(counts)
 
 
+def plan_for_threshold(
+    channels: Channels,
+    scores: np.ndarray,
+    threshold: float,
+    prices: Prices,
+    limits: Limits | None = None,
+    alive: np.ndarray | None = None,
+) -> np.ndarray:
+    """Which units stay if each group alone may cost up to `threshold`.
+
+    Args:
+        channels: The labels of the dense graph.
+        scores: Per unit; larger stays longer.
+        threshold: The largest allowed price of any group.
+        prices: What it costs to keep fewer of a group.
+        limits: What holds for every group.
+        alive: Units that are still there. Defaults to all.
+
+    Returns:
+        Boolean per unit.
+
+    Raises:
+        PruningError: If the threshold is not a number from 0 up.
+    """
+    check_threshold(threshold)
+    ranking = Ranking(channels, scores, limits or Limits(), alive, prices)
+    return ranking.alive(ranking.counts_at(threshold))
+
+
 class Ranking:
     """All rungs of all groups' ladders, in the order of going down.
 
-    A rung costs the score of the best unit that it removes; within a group
-    rungs follow each other, ties go by group and rung, so the order is the
-    same in every process.
+    Within a group rungs follow each other. Ties go by the share of the group
+    that is left, so that equal prices are paid by all groups alike, then by
+    group, so that the order is the same in every process.
+
+    Args:
+        channels: The labels of the dense graph.
+        scores: Per unit; larger stays longer.
+        limits: What holds for every group.
+        alive: Units that are still there. Defaults to all.
+        prices: Function of a group and an array of kept counts that gives
+            the price of keeping no more than that. Defaults to the score of
+            the best unit that goes.
     """
 
-    def __init__(self, channels, scores, limits, alive=None):
+    def __init__(self, channels, scores, limits, alive=None, prices=None):
         self.groups = channels.prunable
         self.unit_count = channels.unit_count
         if alive is None:
@@ -88,25 +144,33 @@ class Ranking:
             )
         self.ladders: list[np.ndarray] = []
         self._order: list[np.ndarray] = []
-        rungs = []
-        for g, group in enumerate(self.groups):
+        self._prices: list[np.ndarray] = []
+        for group in self.groups:
             living = group.units[alive[group.units]]
             # Best first; a stable sort keeps ties in channel order.
             best = living[np.argsort(-scores[living], kind="stable")]
-            self._order.append(best)
             ladder = limits.ladder(group.size)
-            below = ladder[ladder <= living.size]
-            start = living.size
-            ladder = np.unique(np.append(below, start))[::-1]
+            # What is dead already need not be a rung of these limits.
+            below = ladder[ladder < living.size]
+            ladder = np.concatenate([[living.size], below])
+            price = scores[best[below]] if prices is None else None
+            if price is None:
+                price = prices(group, below)
+            self._order.append(best)
             self.ladders.append(ladder)
-            price = -np.inf
-            for rung, count in enumerate(ladder[1:].tolist(), start=1):
-                price = max(price, float(scores[best[count]]))
-                removed = best[count : int(ladder[rung - 1])]
-                price = max(price, float(scores[removed].max()))
-                rungs.append((price, g, rung))
-        rungs.sort()
-        self._rungs = np.array([g for _, g, _ in rungs], np.int64)
+            self._prices.append(np.maximum.accumulate(price))
+        self._rungs = self._sorted()
+
+    def _sorted(self):
+        """The group of each rung, cheapest rung first."""
+        rungs = [
+            (price, -count / group.size, g)
+            for g, group in enumerate(self.groups)
+            for price, count in zip(
+                self._prices[g].tolist(), self.ladders[g][1:].tolist()
+            )
+        ]
+        return np.array([g for _, _, g in sorted(rungs)], np.int64)
 
     def __len__(self) -> int:
         return len(self._rungs)
@@ -114,6 +178,13 @@ class Ranking:
     def counts(self, length: int) -> np.ndarray:
         """Kept counts after the first `length` rungs."""
         down = np.bincount(self._rungs[:length], minlength=len(self.groups))
+        return np.array(
+            [ladder[d] for ladder, d in zip(self.ladders, down)], np.int64
+        )
+
+    def counts_at(self, price: float) -> np.ndarray:
+        """The least counts that cost each group no more than `price`."""
+        down = [np.searchsorted(own, price, "right") for own in self._prices]
         return np.array(
             [ladder[d] for ladder, d in zip(self.ladders, down)], np.int64
         )

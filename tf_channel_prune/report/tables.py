@@ -57,3 +57,35 @@ def _amounts(row):
         amount(row.params),
         amount(row.activation_bytes, "B"),
     )
+
+
+def sensitivity_table(sensitivity) -> Table:
+    """One line a group: its score at each ratio."""
+    whole = f"{sensitivity.baseline:.4g}"
+    table = Table(title=f"Score with one group pruned (baseline {whole})")
+    table.add_column("group", overflow="fold")
+    table.add_column("size", justify="right")
+    ratios = sorted({r for c in sensitivity.curves.values() for r in c})
+    for ratio in ratios:
+        table.add_column(f"{ratio:g}", justify="right")
+    for name, curve in sensitivity.curves.items():
+        scores = [
+            f"{curve[ratio]:.4g}" if ratio in curve else "" for ratio in ratios
+        ]
+        table.add_row(name, str(sensitivity.sizes[name]), *scores)
+    return table
+
+
+def group_table(groups) -> Table:
+    """One line a group, and why it is left whole where it is."""
+    table = Table(title="Groups of channels")
+    table.add_column("group", overflow="fold")
+    table.add_column("channels", justify="right")
+    table.add_column("layers", overflow="fold")
+    table.add_column("left whole because", overflow="fold")
+    for group in groups:
+        names = ", ".join(group.layers[:4])
+        if len(group.layers) > 4:
+            names += f" and {len(group.layers) - 4} more"
+        table.add_row(group.name, str(group.size), names, group.reason)
+    return table

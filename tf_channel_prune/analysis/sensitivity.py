@@ -1,0 +1,125 @@
+"""The result of an analysis: a curve of scores for every group."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+
+from tf_channel_prune.errors import PruningError
+
+FORMAT = 1
+
+
+def removed_at(size: int, ratio: float) -> int:
+    """How many of `size` channels a ratio removes: rounded, never all."""
+    return min(int(size * ratio + 0.5), size - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensitivity:
+    """Scores of a model with one group pruned at a time.
+
+    Attributes:
+        baseline: The score of the whole model; larger is better.
+        curves: Per group, the score at each ratio.
+        sizes: Per group, how many channels it has. A ratio removes
+            `removed_at(size, ratio)` of them.
+    """
+
+    baseline: float
+    curves: dict[str, dict[float, float]]
+    sizes: dict[str, int]
+
+    def loss(self, group: str, share) -> np.ndarray:
+        """What removing a share of one group costs in score.
+
+        The curve is made monotone (a score that recovers at a larger ratio
+        is luck), starts at no loss, and is linear between measured points.
+        Beyond the last one it runs to the worst loss of any group: with all
+        its channels gone a group leaves nothing.
+
+        Args:
+            group: A group's name.
+            share: Removed shares of the group, between 0 and 1.
+
+        Returns:
+            Losses of score, at least 0, in the shape of `share`.
+
+        Raises:
+            PruningError: If the group was not analysed.
+        """
+        shares, losses = self._points(group)
+        worst = max(self._worst(), losses[-1])
+        return np.interp(share, [*shares, 1.0], [*losses, worst])
+
+    def measured(self, group: str) -> float:
+        """The largest share of a group whose removal was tried."""
+        return self._points(group)[0][-1]
+
+    @property
+    def rises(self) -> bool:
+        """Whether most groups score better pruned hardest than whole."""
+        last = [curve[max(curve)] for curve in self.curves.values()]
+        return sum(score > self.baseline for score in last) > len(last) / 2
+
+    def _points(self, group):
+        if group not in self.curves:
+            raise PruningError(
+                f"The analysis has no group {group!r}; it has "
+                f"{len(self.curves)} others. Run ana on this model."
+            )
+        size = self.sizes[group]
+        found = {0: self.baseline}
+        for ratio, score in self.curves[group].items():
+            found[removed_at(size, ratio)] = score
+        removed = sorted(found)
+        losses = [max(self.baseline - found[n], 0.0) for n in removed]
+        losses[0] = 0.0
+        return (
+            [n / size for n in removed],
+            np.maximum.accumulate(losses).tolist(),
+        )
+
+    def _worst(self) -> float:
+        scores = [s for curve in self.curves.values() for s in curve.values()]
+        return self.baseline - min([self.baseline, *scores])
+
+    def to_json(self) -> str:
+        """One group a line."""
+        rows = [
+            f"    {json.dumps(name)}: "
+            + json.dumps({"size": self.sizes[name], "scores": curve})
+            for name, curve in self.curves.items()
+        ]
+        head = f'{{\n  "format": {FORMAT},\n  "baseline": {self.baseline!r},\n'
+        return head + '  "groups": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Sensitivity:
+        """Reads `to_json`'s text.
+
+        Raises:
+            PruningError: If it is not an analysis.
+        """
+        try:
+            data = json.loads(text)
+            groups = data["groups"]
+            return cls(
+                float(data["baseline"]),
+                {
+                    name: {float(r): float(s) for r, s in g["scores"].items()}
+                    for name, g in groups.items()
+                },
+                {name: int(g["size"]) for name, g in groups.items()},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PruningError(f"Not an analysis: {error}.") from error
+
+    def __str__(self) -> str:
+        from tf_channel_prune.report.tables import sensitivity_table
+        from tf_channel_prune.report.tables import to_text
+
+        columns = len({r for curve in self.curves.values() for r in curve})
+        return to_text(sensitivity_table(self), 44 + 11 * columns)

@@ -1,0 +1,326 @@
+"""`Pruner`: the verbs over a workspace."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tf_channel_prune import criteria
+from tf_channel_prune.analysis import RATIOS
+from tf_channel_prune.analysis import Sensitivity
+from tf_channel_prune.analysis import analyse
+from tf_channel_prune.analysis import assemble
+from tf_channel_prune.analysis import check_ratios
+from tf_channel_prune.analysis import steps
+from tf_channel_prune.api import channels_of
+from tf_channel_prune.channels import ChannelGroup
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.cost import METRICS
+from tf_channel_prune.cost import CostTable
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.digests import graph_digest
+from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import weights_digest
+from tf_channel_prune.masking import Masks
+from tf_channel_prune.masking import living_units
+from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.planning import Limits
+from tf_channel_prune.planning import Plan
+from tf_channel_prune.planning import Request
+from tf_channel_prune.planning import exactly_one
+from tf_channel_prune.workspace import Workspace
+
+_log = logging.getLogger("tf_channel_prune")
+
+
+class Pruner:
+    """Analyses, prunes and transforms one model, with a folder for results.
+
+    Example:
+
+        pruner = tcp.Pruner(model, workspace="runs/resnet")
+        pruner.ana(evaluate)
+        sparse = pruner.prune(ratio=0.5)
+        sparse.compile(...); sparse.fit(...)
+        slim = pruner.transform(sparse)
+
+    Args:
+        model: A built Keras model. It is never changed.
+        workspace: The folder for analyses and plans. It may hold those of
+            other models and other weights: nothing is mixed up.
+        exclude: Names of layers, or patterns of them, that keep their
+            channels.
+
+    Attributes:
+        groups: The groups of channels, frozen ones included.
+        plan: The plan of the last `prune`, or None.
+        plan_path: Its file, or None.
+
+    Raises:
+        PruningError: If an entry of `exclude` matches no layer, or nothing
+            of the model can be pruned.
+    """
+
+    def __init__(self, model, workspace, exclude=()):
+        self.model = model
+        self.exclude = [exclude] if isinstance(exclude, str) else list(exclude)
+        self.workspace = Workspace(workspace)
+        self._channels = channels_of(model, self.exclude)
+        self.groups: list[ChannelGroup] = self._channels.groups
+        self.plan: Plan | None = None
+        self.plan_path: pathlib.Path | None = None
+        if not self._channels.prunable:
+            reasons = dict.fromkeys(group.reason for group in self.groups)
+            raise PruningError(
+                f"Nothing of model {model.name!r} can be pruned: "
+                f"{'; '.join(reasons) or 'no layer makes channels'}."
+            )
+
+    def ana(
+        self, evaluate, ratios=RATIOS, criterion="l2", progress=True
+    ) -> Sensitivity:
+        """Measures how much the score suffers when one group is pruned.
+
+        Each result is on disk before the next evaluation starts. Called again
+        after an interruption, it goes on where it stopped; called again on
+        the same model, it gives what is known. The results belong to
+        `evaluate` too, of which nothing is recorded: use another workspace
+        for another evaluation.
+
+        Args:
+            evaluate: Function of a model that gives a score, larger for a
+                better model. It gets one sparse copy of the model again and
+                again, with other channels masked, and must not train it.
+            ratios: Shares of each group to try. Defaults to 0.1 to 0.9.
+            criterion: Which channels of a group go first. Defaults to `l2`.
+            progress: Whether to show a progress bar. Defaults to True.
+
+        Returns:
+            The scores; `prune` uses them from now on.
+
+        Raises:
+            PruningError: If the model cannot be pruned (found in the first
+                seconds), if `evaluate` raises or gives no finite number, or
+                if another process is using the workspace.
+        """
+        ratios = check_ratios(ratios)
+        with self.workspace.lock():
+            results = self.workspace.results(self._origin_of(criterion))
+            if not results.known:
+                self._notice_others(results.origin)
+            todo = self._steps(self._channels, criterion, ratios)
+            if not all(step.key in results.known for step in todo):
+                self._evaluate(evaluate, ratios, criterion, results, progress)
+            results.finish(ratios)
+        sensitivity = assemble(self._channels, results.known, ratios)
+        if sensitivity.rises:
+            _log.warning(
+                "Most scores of the analysis are above the baseline: larger "
+                "must mean better. If evaluate returns a loss, return -loss."
+            )
+        return sensitivity
+
+    def _evaluate(self, evaluate, ratios, criterion, results, progress):
+        """Evaluates what is not known, on one sparse copy of the model."""
+        from tf_channel_prune.report.progress import progress_bar
+        from tf_channel_prune.transform import rehearse
+
+        sparse = make_sparse(self._channels)
+        masks = Masks(sparse, self._like_mine(sparse))
+        rehearse(sparse, masks)
+        todo = self._steps(masks.channels, criterion, ratios)
+
+        def measure(alive):
+            with masks.trial(alive):
+                return evaluate(sparse)
+
+        with progress_bar("ana", len(todo), progress) as advance:
+            units = masks.channels.unit_count
+            analyse(todo, units, measure, results, advance)
+
+    def sensitivity(self, criterion="l2") -> Sensitivity | None:
+        """The finished analysis of the model as it is now, or None.
+
+        Args:
+            criterion: The criterion of the analysis. Defaults to `l2`.
+        """
+        results = self.workspace.results(self._origin_of(criterion))
+        if results.ratios is not None:
+            return assemble(self._channels, results.known, results.ratios)
+        if results.known:
+            _log.warning(
+                "The analysis in %s is not finished and is not used: call "
+                "ana again to finish it.",
+                results.path,
+            )
+        self._notice_others(results.origin)
+        return None
+
+    def prune(
+        self,
+        ratio=None,
+        of="flops",
+        threshold=None,
+        plan=None,
+        model=None,
+        criterion="l2",
+        min_channels=1,
+        max_ratio=1.0,
+        divisor="auto",
+    ):
+        """A sparse model, by one of `ratio`, `threshold` and `plan`.
+
+        With an analysis in the workspace, all groups are pruned to about the
+        same loss of score by its curves; else channels are ranked by the
+        normalised criterion. The plan is written to the workspace.
+
+        Args:
+            ratio: Share of the dense model's cost to remove, between 0 and 1.
+            of: What cost: `flops`, `params` or `activation_memory`. Defaults
+                to `flops`.
+            threshold: The loss of score that each group alone may cause, by
+                the analysis.
+            plan: A plan file, its name in the workspace, or a `Plan`.
+            model: A sparse model to go on from, with its weights; what is
+                masked there stays masked, and `ratio` counts from the dense
+                model all the same. Defaults to the pruner's own model.
+            criterion: Which channels of a group go first. Defaults to `l2`.
+            min_channels: The least that every group keeps. Defaults to 1.
+            max_ratio: The largest share of a group that may go. Defaults
+                to 1.
+            divisor: What kept counts are multiples of. Defaults to `"auto"`.
+
+        Returns:
+            A new sparse model; `pruner.plan` says what was done.
+
+        Raises:
+            TargetError: If no allowed plan removes that much.
+            StaleFileError: If the plan was made from another graph.
+            PruningError: If the request makes no sense.
+        """
+        exactly_one(ratio=ratio, threshold=threshold, plan=plan)
+        limits = Limits(min_channels, max_ratio, divisor)
+        channels = self._like_mine(model)
+        living = living_units(self.model if model is None else model, channels)
+        if plan is not None:
+            alive, name, request = self._replayed(plan, channels)
+        else:
+            asked = Request(ratio, threshold, of, limits)
+            scores = criteria.scores(channels, criterion)
+            known = self.sensitivity(criterion)
+            alive = asked.plan(channels, scores, living, known)
+            name = str(asked)
+            request = {
+                **asked.as_dict(),
+                "criterion": criteria.get(criterion).name,
+                "by": "criterion" if known is None else "analysis",
+            }
+        alive &= living
+        self._write(channels, alive, name, request)
+        return make_sparse(channels, alive)
+
+    def transform(self, sparse, samples=None):
+        """The slim model of a sparse one, verified.
+
+        Args:
+            sparse: A sparse model.
+            samples: A batch of inputs to compare the two models on, beside
+                the random ones that they are always compared on.
+
+        Returns:
+            An ordinary Keras model that needs nothing of this package.
+
+        Raises:
+            PruningError: If the model holds no masks.
+            VerificationError: If the outputs differ.
+        """
+        from tf_channel_prune.transform import transform
+
+        return transform(sparse, samples)
+
+    def _like_mine(self, model) -> Channels:
+        """The labels of a model that was made from the pruner's own."""
+        if model is None:
+            return self._channels
+        channels = channels_of(model, self.exclude)
+        if _outline(channels) != _outline(self._channels):
+            raise PruningError(
+                f"Model {model.name!r} was not made from model "
+                f"{self.model.name!r}, or with another exclude: their groups "
+                "of channels differ. Give a sparse model of this pruner, or "
+                "make a pruner for the other model."
+            )
+        return channels
+
+    def _replayed(self, plan, channels):
+        """What stays by a plan, a name for the file and the request."""
+        name = "given"
+        if not isinstance(plan, Plan):
+            path = self.workspace.find_plan(plan)
+            name, plan = path.stem, Plan.read(path)
+        plan.check_graph(self._graph_digest)
+        made_from = plan.digests.get("weights")
+        digests = [weights_digest(c.graph) for c in (channels, self._channels)]
+        if made_from and made_from not in digests:
+            _log.warning(
+                "The plan was made from other weights: its channels may not "
+                "be the best ones of this model."
+            )
+        return plan.alive(channels), f"replay-{name}", {"plan": name}
+
+    def _write(self, channels, alive, name, request) -> None:
+        """Makes the plan and writes it to the workspace."""
+        table = CostTable(channels)
+        digests = {
+            "graph": self._graph_digest,
+            "weights": weights_digest(channels.graph),
+        }
+        achieved = {of: table.removed(alive, of) for of in METRICS}
+        self.plan = Plan.of(
+            channels,
+            alive,
+            request=request,
+            achieved=achieved,
+            digests=digests,
+        )
+        with self.workspace.lock():
+            text = self.plan.to_json()
+            self.plan_path = self.workspace.save_plan(text, name)
+
+    def _steps(self, channels, criterion, ratios):
+        return steps(channels, criteria.scores(channels, criterion), ratios)
+
+    @functools.cached_property
+    def _graph_digest(self) -> str:
+        return graph_digest(self._channels.graph)
+
+    def _origin_of(self, criterion) -> dict[str, Any]:
+        """What an analysis depends on."""
+        units = [
+            (group.name, group.units.tolist())
+            for group in self._channels.prunable
+        ]
+        return {
+            "graph": self._graph_digest,
+            "weights": weights_digest(self._channels.graph),
+            "groups": text_digest(json.dumps(units)),
+            "criterion": criteria.get(criterion).name,
+        }
+
+    def _notice_others(self, origin) -> None:
+        for file, differs in self.workspace.other_results(origin).items():
+            _log.warning(
+                "The analysis %s is not used: its %s differ.",
+                file,
+                " and ".join(differs),
+            )
+
+
+def _outline(channels: Channels):
+    """What two models of the same making have in common."""
+    return {g.name: (g.size, g.layers) for g in channels.prunable}

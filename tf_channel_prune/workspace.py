@@ -1,0 +1,306 @@
+"""What is on disk, and how it is written safely.
+
+One folder holds everything of a model's pruning:
+
+    analysis/<key>.jsonl   one result a line, written as it comes
+    plans/<name>.json      every plan
+    models/<name>.keras    sparse and slim models
+
+An analysis is kept under a digest of what it was made from (graph, weights,
+groups, criterion), so another model or other weights never reuse or overwrite
+it. Files are written whole or not at all; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import StaleFileError
+from tf_channel_prune.graph.digests import text_digest
+
+FORMAT = 1
+
+
+class Workspace:
+    """A folder for plans, analyses and models.
+
+    Args:
+        path: The folder; it is made when something is first written.
+
+    Raises:
+        PruningError: If the path is a file.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self._depth = 0
+        if self.path.exists() and not self.path.is_dir():
+            raise PruningError(
+                f"The workspace {self.path} is a file; name a folder."
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes out of the folder for a `with` block.
+
+        The lock goes with the process, however that ends. On systems and
+        file systems without file locks nothing is locked.
+
+        Raises:
+            PruningError: If another one is using the workspace.
+        """
+        if self._depth:
+            with self._counted():
+                yield
+            return
+        make_folder(self.path)
+        with open(self.path / ".lock", "a+", encoding="utf-8") as file:
+            _lock(file, self.path)
+            with self._counted():
+                yield
+
+    @contextlib.contextmanager
+    def _counted(self):
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+    def results(self, origin: dict[str, Any]) -> Results:
+        """The results of the analysis of one origin, known and to come.
+
+        Args:
+            origin: What the results depend on, JSON values by name.
+        """
+        return Results(self._results_path(origin), origin)
+
+    def _results_path(self, origin):
+        key = text_digest(json.dumps(origin, sort_keys=True))[:16]
+        return self.path / "analysis" / f"{key}.jsonl"
+
+    def other_results(self, origin: dict[str, Any]) -> dict[str, list[str]]:
+        """Analyses of other origins: by file, the names of what differs."""
+        own = self._results_path(origin)
+        found = {}
+        for path in sorted(own.parent.glob("*.jsonl")):
+            lines = _whole_lines(path)
+            if path == own or not lines:
+                continue
+            other = json.loads(lines[0]).get("origin", {})
+            found[path.name] = [
+                name for name in origin if other.get(name) != origin[name]
+            ]
+        return found
+
+    def save_plan(self, text: str, name: str) -> pathlib.Path:
+        """Writes a plan under a name of its own; the same plan, the same name.
+
+        Args:
+            text: The plan's JSON.
+            name: What the file's name begins with.
+        """
+        path = self.path / "plans" / f"{name}-{text_digest(text)[:8]}.json"
+        if not path.exists():
+            write_text(path, text)
+        return path
+
+    def find_plan(self, path) -> pathlib.Path:
+        """A plan's path, given as it is or by its name in `plans/`.
+
+        Raises:
+            PruningError: If there is no such file.
+        """
+        given = pathlib.Path(path)
+        inside = self.path / "plans" / given.name
+        for candidate in (given, inside, inside.with_suffix(".json")):
+            if candidate.is_file():
+                return candidate
+        raise PruningError(
+            f"There is no plan {given}, nor one of that name in "
+            f"{inside.parent}."
+        )
+
+    def model_path(self, name: str) -> pathlib.Path:
+        """Where the model of this name is kept."""
+        return self.path / "models" / f"{name}.keras"
+
+
+class Results:
+    """Results of one analysis, one line of JSON each.
+
+    Attributes:
+        known: Scores by `(group, removed units)`.
+        ratios: The ratios of the last analysis that was finished, or None.
+        path: The file.
+
+    Raises:
+        StaleFileError: If the file is of another origin or not readable.
+    """
+
+    def __init__(self, path: pathlib.Path, origin: dict[str, Any]):
+        self.path = path
+        self.origin = origin
+        self.known: dict[tuple[str, int], float] = {}
+        self.ratios: tuple[float, ...] | None = None
+        if path.exists():
+            self._read()
+
+    def add(self, group: str, removed: int, score: float) -> None:
+        """Writes one result; it is on disk when this returns."""
+        self._append({"group": group, "removed": removed, "score": score})
+        self.known[group, removed] = score
+
+    def finish(self, ratios) -> None:
+        """Notes that all results of these ratios are there."""
+        if self.ratios != tuple(ratios):
+            self._append({"finished": list(ratios)})
+            self.ratios = tuple(ratios)
+
+    def _read(self):
+        try:
+            lines = [json.loads(line) for line in _whole_lines(self.path)]
+            if lines and lines[0] != self._head():
+                raise ValueError("it is of another origin")
+            for line in lines[1:]:
+                if "finished" in line:
+                    self.ratios = tuple(line["finished"])
+                else:
+                    key = line["group"], line["removed"]
+                    self.known[key] = float(line["score"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StaleFileError(
+                f"{self.path} cannot be used: {error}. Move it away."
+            ) from error
+
+    def _head(self):
+        return {"format": FORMAT, "origin": self.origin}
+
+    def _append(self, line):
+        make_folder(self.path.parent)
+        size = _whole_size(self.path) if self.path.exists() else 0
+        with writing(self.path), open(self.path, "ab") as file:
+            # What a killed process left of a line goes first.
+            file.truncate(size)
+            if not size:
+                file.write(_line(self._head()))
+            file.write(_line(line))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _line(value) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _whole_size(path) -> int:
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def _whole_lines(path) -> list[str]:
+    """The lines of a file without what a killed process left half-written."""
+    return path.read_bytes()[: _whole_size(path)].decode().splitlines()
+
+
+def _lock(file, folder) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise PruningError(
+            f"The workspace {folder} is in use by process {holder}: wait for "
+            "it, or give this one a workspace of its own."
+        ) from None
+    except OSError:
+        return
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Makes a folder and those above it.
+
+    Raises:
+        PruningError: If that is not possible.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path) -> Iterator[None]:
+    """Turns what goes wrong in writing a file into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise PruningError(
+            f"{path} cannot be written: {error.strerror or error}."
+        ) from error
+
+
+def write_whole(path, write: Callable[[pathlib.Path], None]) -> None:
+    """Writes a file whole or not at all.
+
+    Args:
+        path: The file; its folder is made.
+        write: Writes the content to the path that it is given, which has the
+            same suffix.
+
+    Raises:
+        PruningError: If the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        with writing(path):
+            write(temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    write_whole(path, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def write_model(path, model) -> None:
+    """Saves a model whole or not at all.
+
+    Raises:
+        PruningError: If the path does not end in `.keras` or `.h5`, or the
+            model cannot be saved or the file not be written.
+    """
+    path = check_model_path(path)
+    try:
+        write_whole(path, model.save)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise PruningError(
+            f"Model {model.name!r} cannot be saved as {path}: {error}"
+        ) from error
+
+
+def check_model_path(path) -> pathlib.Path:
+    """The path, if a model can be saved there."""
+    path = pathlib.Path(path)
+    if path.suffix not in (".keras", ".h5"):
+        raise PruningError(
+            f"A model is saved as a .keras or .h5 file; got {path}."
+        )
+    return path
