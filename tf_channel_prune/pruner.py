@@ -8,8 +8,6 @@ import logging
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from tf_channel_prune import criteria
 from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.analysis import Sensitivity
