@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 
@@ -51,6 +52,22 @@ class Channels:
         self._units = self.scope.space.solve()
         self.unit_count = self._units.count
         self.groups: list[ChannelGroup] = _groups(self)
+
+    def freezing(self, units, reason: str) -> Channels:
+        """The same labels with more units frozen.
+
+        Args:
+            units: Unit numbers.
+            reason: Why, for those that are not frozen already.
+        """
+        more = {int(unit): reason for unit in units}
+        other = copy.copy(self)
+        other.__dict__.pop("prunable", None)
+        other._units = dataclasses.replace(
+            self._units, frozen={**more, **self._units.frozen}
+        )
+        other.groups = _groups(other)
+        return other
 
     @functools.cached_property
     def prunable(self) -> list[ChannelGroup]:

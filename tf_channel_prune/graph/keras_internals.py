@@ -82,6 +82,11 @@ def unwrapped(operation):
     return operation
 
 
+def is_lent(variable) -> bool:
+    """Whether JAX's `fit` holds the variable's value at the moment."""
+    return getattr(variable, "_value", variable) is None
+
+
 def variable_names(layer):
     """`(variable, name)` pairs; a name is the path inside the layer."""
     named = []

@@ -6,7 +6,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph.read_keras import weights_of
+
+
+def masked(array, masks):
+    """A weight with zeros where its `(axis, mask)` pairs have them."""
+    for axis, mask in masks:
+        shape = [1] * len(array.shape)
+        shape[axis] = -1
+        array = array * ops.cast(ops.reshape(mask, shape), array.dtype)
+    return array
 
 
 class MaskConstraint(keras.constraints.Constraint):
@@ -24,11 +34,11 @@ class MaskConstraint(keras.constraints.Constraint):
     def __call__(self, w):
         if self.constraint is not None:
             w = self.constraint(w)
-        for axis, mask in self.masks:
-            shape = [1] * len(w.shape)
-            shape[axis] = -1
-            w = w * ops.cast(ops.reshape(mask, shape), w.dtype)
-        return w
+        # Inside JAX's `fit` masks are out of reach here, and not needed:
+        # `ChannelMask` says why.
+        if any(keras_internals.is_lent(mask) for _, mask in self.masks):
+            return w
+        return masked(w, self.masks)
 
     def get_config(self):
         raise NotImplementedError(
@@ -43,6 +53,12 @@ class ChannelMask(keras.layers.Wrapper):
     It computes what the layer computes. The masks are non-trainable weights
     named `<weight>_axis<axis>_mask`, one entry per position of the axis: 1
     stays, 0 is masked.
+
+    On the JAX backend `fit` lends all variables to a compiled step, and an
+    optimizer's constraints cannot see the masks. They are not missed: what is
+    masked on both sides, and in the forward pass where it is `guarded`, has a
+    gradient of exactly zero, so it stays zero through any optimizer whose
+    slots are zero there.
 
     Args:
         layer: The wrapped layer, built.
@@ -107,17 +123,23 @@ class ChannelMask(keras.layers.Wrapper):
     def call(self, *args, **kwargs):
         if not self.guarded:
             return self.layer(*args, **kwargs)
-        values = [
-            (w.variable, self._masked(w) if w.name in self.guarded else None)
+        guarded = {
+            id(w.variable): self._masked(w)
             for w in weights_of(self.layer)
-        ]
+            if w.name in self.guarded
+        }
         # The scope hides all outer values, so it must be given every one.
         values = [
-            (variable, variable.value if value is None else value)
-            for variable, value in values
+            (variable, guarded.get(id(variable), variable.value))
+            for variable in self.layer.variables
         ]
-        with keras.StatelessScope(state_mapping=values):
-            return self.layer(*args, **kwargs)
+        with keras.StatelessScope(state_mapping=values) as scope:
+            outputs = self.layer(*args, **kwargs)
+        for variable, before in values:
+            after = scope.get_current_value(variable)
+            if after is not before:  # statistics, counters, seeds
+                variable.assign(after)
+        return outputs
 
     def _masked(self, weight):
         masks = [
@@ -125,7 +147,7 @@ class ChannelMask(keras.layers.Wrapper):
             for (name, axis), mask in self.masks.items()
             if name == weight.name
         ]
-        return MaskConstraint(masks)(weight.variable.value)
+        return masked(weight.variable.value, masks)
 
     def compute_output_spec(self, *args, **kwargs):
         return self.layer.compute_output_spec(*args, **kwargs)

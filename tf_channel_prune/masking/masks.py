@@ -11,6 +11,7 @@ from tf_channel_prune import graph as graphs
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
 
 
@@ -58,13 +59,7 @@ def _prunable_axes(channels):
 
 
 def _guarded(channels, node) -> list[str]:
-    """Weights that contract channels which are not zero when dead.
-
-    Only of layers without state beside their trainable weights: the scope in
-    which they are masked would lose what the layer writes.
-    """
-    if not all(weight.trainable for weight in node.weights):
-        return []
+    """Weights that contract channels which are not zero when dead."""
     nonzero = set()
     for number in node.inputs:
         labels = channels.scope.tensors[number]
@@ -95,7 +90,9 @@ class Masks:
         channels: Its labels, if they are known already.
 
     Attributes:
-        channels: The labels of the sparse model's graph.
+        channels: The labels of the sparse model's graph. What the model
+            holds no masks for (it was excluded when the model was made
+            sparse) is frozen in them.
     """
 
     def __init__(self, sparse, channels: Channels | None = None):
@@ -114,6 +111,24 @@ class Masks:
             raise PruningError(
                 f"Model {sparse.name!r} holds no channel masks: prune it first."
             )
+        self.channels = channels.freezing(
+            self._without_masks(), "the sparse model holds no masks for it"
+        )
+
+    def _without_masks(self):
+        """Units that lie on a weight axis which has no mask."""
+        held = {
+            (node.weight(name).key, axis)
+            for node in self._holders
+            for name, axis in node.holder.masks
+        }
+        bare = [
+            units
+            for key, units in self.channels.weight_units.items()
+            if key not in held
+        ]
+        units = np.unique(np.concatenate(bare)) if bare else np.zeros(0, int)
+        return units[units >= 0]
 
     def alive(self) -> np.ndarray:
         """Boolean per unit, from the masks that the model holds.
@@ -144,14 +159,42 @@ class Masks:
                 if units is not None:
                     yield node, units, ((name, axis), to_numpy(mask) > 0.5)
 
-    def set(self, alive: np.ndarray) -> None:
+    def set(self, alive: np.ndarray, optimizer=None) -> None:
         """Sets all masks and zeroes what they mask.
 
         What was masked stays zero when its unit comes back; `trial` is the
         way to mask for a while.
+
+        Args:
+            alive: Boolean per unit.
+            optimizer: The one that trains the model, whose slots of masked
+                entries are cleared: momentum would move them, and averaged
+                weights would bring them back. Defaults to the one that the
+                model is compiled with.
         """
         for node, values in self._changes(alive):
             node.holder.set_masks(values)
+        if optimizer is None:
+            optimizer = getattr(self.model, "optimizer", None)
+        self.clear_slots(optimizer)
+
+    def clear_slots(self, optimizer) -> None:
+        """Zeroes the optimizer's slots where weights are masked."""
+        if optimizer is None:
+            return
+        masks: dict[int, list] = {}
+        for node, _, ((name, axis), mask) in self._held():
+            if not mask.all():
+                key = node.weight(name).key
+                masks.setdefault(key, []).append((axis, mask))
+        for slot in optimizers.slots(
+            optimizer, self.model.trainable_variables
+        ):
+            if id(slot.trained) in masks and slot.whole:
+                value = to_numpy(slot.variable).copy()
+                for axis, mask in masks[id(slot.trained)]:
+                    np.moveaxis(value, axis, 0)[~mask] = 0
+                slot.variable.assign(value)
 
     @contextlib.contextmanager
     def trial(self, alive: np.ndarray) -> Iterator[None]:

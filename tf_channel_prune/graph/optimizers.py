@@ -1,0 +1,110 @@
+"""What an optimizer remembers of each variable that it trains.
+
+Keras keeps an optimizer's *slots* (momentum, Adam's moments, averages of
+weights, accumulated gradients) in lists parallel to the trained variables, one
+list a kind, as private attributes whose names differ from class to class. This
+module finds them by their shape. Checked on Keras 3.15.1 and tf_keras 2.21.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tf_channel_prune.graph.arrays import to_numpy
+
+AVERAGE = "_model_variables_moving_average"
+_OWN_LISTS = ("_variables", "_trainable_variables")
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """One slot of one trained variable.
+
+    Attributes:
+        trained: The variable that is trained.
+        kind: The attribute of the optimizer that lists slots of its kind.
+        variable: The slot; of the shape of `trained`, or not (Adafactor's
+            factored moments).
+    """
+
+    trained: Any
+    kind: str
+    variable: Any
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has one entry per entry of the trained variable."""
+        return tuple(self.variable.shape) == tuple(self.trained.shape)
+
+
+def slots(optimizer, trained) -> list[Slot]:
+    """All slots of an optimizer, inner optimizers included.
+
+    Args:
+        optimizer: An optimizer, built or not, or None.
+        trained: The model's trainable variables, in the model's order.
+    """
+    found = []
+    for part in _parts(optimizer):
+        known = list(getattr(part, "_trainable_variables", None) or trained)
+        for kind, listed in _lists(part, len(known)):
+            found += [
+                Slot(variable, kind, slot)
+                for variable, slot in zip(known, listed)
+                if slot is not None
+            ]
+    return found
+
+
+def others(optimizer, trained) -> list:
+    """An optimizer's variables that are no slots: counters, rates, scales."""
+    taken = {id(slot.variable) for slot in slots(optimizer, trained)}
+    return [v for v in variables(optimizer) if id(v) not in taken]
+
+
+def variables(optimizer) -> list:
+    """All variables of an optimizer, always in the same order."""
+    if optimizer is None:
+        return []
+    listed = optimizer.variables
+    return list(listed() if callable(listed) else listed)
+
+
+def build(optimizer, trained) -> None:
+    """Makes the slots, unless they are there."""
+    if not getattr(optimizer, "built", getattr(optimizer, "_built", False)):
+        optimizer.build(list(trained))
+
+
+def values(listed) -> list:
+    """Copies of variables' values."""
+    return [to_numpy(variable).copy() for variable in listed]
+
+
+def _parts(optimizer):
+    """The optimizers inside wrappers (loss scaling, several optimizers)."""
+    if optimizer is None:
+        return []
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None:
+        return _parts(inner)
+    several = getattr(optimizer, "optimizers", None)
+    if several:
+        return [part for each in several for part in _parts(each)]
+    return [optimizer]
+
+
+def _lists(optimizer, count):
+    """`(attribute, slots)` for every list parallel to the trained variables."""
+    own = {id(v) for v in variables(optimizer)}
+    for kind, listed in sorted(vars(optimizer).items()):
+        if kind in _OWN_LISTS or not isinstance(listed, (list, tuple)):
+            continue
+        there = [slot for slot in listed if slot is not None]
+        if (
+            len(listed) == count
+            and there
+            and all(id(slot) in own for slot in there)
+        ):
+            yield kind, listed
