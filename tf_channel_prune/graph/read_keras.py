@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 
 import keras
-import numpy as np
 from keras import tree
 
 from tf_channel_prune.graph import keras_internals

@@ -25,9 +25,7 @@ def operands(node, scope, values) -> list:
     for value in values:
         if isinstance(value, TensorRef):
             found.append(scope.tensors[value.index])
-        elif isinstance(value, (numbers.Number, np.generic)):
-            found.append(float(value))
-        elif isinstance(value, np.ndarray) and not value.ndim:
+        elif isinstance(value, numbers.Number) or not np.ndim(value):
             found.append(float(value))
         else:
             raise TypeError(f"{node.name}: operand {value!r}")

@@ -15,7 +15,6 @@ from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.rules.merging import ConcatenateRule
 from tf_channel_prune.graph.structure import TensorRef
 
-
 register("ops.Concatenate")(ConcatenateRule)
 
 

@@ -134,10 +134,9 @@ class RollRule(Rule):
 
     def label(self, node, scope):
         labels = scope.input(node)
-        if node.config["axis"] is None:
-            if labels.axes:
-                scope.freeze(node, f"{node.name} rolls all axes as one")
-                return
+        if node.config["axis"] is None and labels.axes:
+            scope.freeze(node, f"{node.name} rolls all axes as one")
+            return
         for axis, shift in self._shifts(node, len(labels.shape)):
             vector = labels.axes.get(axis)
             if vector is not None:

@@ -12,7 +12,6 @@ from tf_channel_prune.channels.rules.base import Product
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.rules.base import sizes
-from tf_channel_prune.channels.rules.convolutions import channel_axis
 from tf_channel_prune.channels.rules.convolutions import consume
 from tf_channel_prune.channels.rules.convolutions import spatial_axes
 from tf_channel_prune.graph.structure import TensorRef

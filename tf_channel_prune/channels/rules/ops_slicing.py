@@ -112,9 +112,7 @@ class GetItemRule(Rule):
         take, new = [], []
         for old, picked in _by_axis(key):
             stays = None if old is None else kept.tensor(number, old)
-            if stays is None:
-                new.append(picked)
-            elif picked == slice(None):
+            if stays is None or picked == slice(None):
                 new.append(picked)
             elif isinstance(picked, slice):
                 positions = np.arange(stays.size)[picked]
@@ -153,7 +151,8 @@ class GetItemRule(Rule):
                 for start, size in zip(starts.tolist(), node.config["shape"])
             )
         key = node.argument(1, "key")
-        key = key if isinstance(key, tuple) else (key,)
+        # Keys that come from a file are lists.
+        key = tuple(key) if isinstance(key, (tuple, list)) else (key,)
         for part in key:
             known = part is None or part is Ellipsis
             if isinstance(part, slice):
