@@ -111,6 +111,8 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
     makers, positions = _makers(channels)
     buckets: dict[tuple, list[int]] = {}
     for unit in range(channels.unit_count):
+        if not signature[unit] and not makers[unit]:
+            continue  # positions of a constant
         reason = channels.unit_reason(unit)
         if not reason and not signature[unit]:
             reason = "no weight makes or uses it"

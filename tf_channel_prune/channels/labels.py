@@ -21,12 +21,20 @@ class Labels:
         axes: For each axis that carries labels, a vector of the axis' size.
         zero: Whether a masked channel is exactly zero in this tensor.
         origin: For a tensor without labels: where it comes from, for people.
+        fill: What a masked channel holds everywhere in this tensor, where it
+            is not zero and known: 1.0 after `x + 1`.
     """
 
     shape: tuple[int | None, ...]
     axes: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
     zero: bool = True
     origin: str = ""
+    fill: float | None = None
+
+    @property
+    def dead(self) -> float | None:
+        """What a masked channel holds in this tensor; None is unknown."""
+        return 0.0 if self.zero else self.fill
 
     def axis(self, axis: int) -> np.ndarray | None:
         """The vector of an axis (negative counts from the end), or None."""

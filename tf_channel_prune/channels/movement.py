@@ -7,6 +7,8 @@ one, so that what stays is always a rectangle.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tf_channel_prune.channels.labels import FIXED
@@ -17,15 +19,14 @@ from tf_channel_prune.channels.labels import LabelSpace
 def transpose(labels: Labels, permutation) -> Labels:
     """`permutation` names the old axis of every new axis."""
     permutation = [p % len(labels.shape) for p in permutation]
-    return Labels(
-        tuple(labels.shape[p] for p in permutation),
-        {
+    return dataclasses.replace(
+        labels,
+        shape=tuple(labels.shape[p] for p in permutation),
+        axes={
             new: labels.axes[old]
             for new, old in enumerate(permutation)
             if old in labels.axes
         },
-        labels.zero,
-        labels.origin,
     )
 
 
@@ -42,7 +43,7 @@ def reshape(labels: Labels, shape, space: LabelSpace, why: str) -> Labels:
         placed = _through_segment(labels, old, new, shape, carriers, space, why)
         if placed is not None:
             axes[placed[0]] = placed[1]
-    return Labels(tuple(shape), axes, labels.zero, labels.origin)
+    return dataclasses.replace(labels, shape=tuple(shape), axes=axes)
 
 
 def _through_segment(labels, old, new, shape, carriers, space, why):
@@ -216,7 +217,17 @@ def concatenate(parts: list[Labels], axis, shape, space, why) -> Labels:
                     for part in parts
                 ]
             )
-    return Labels(tuple(shape), axes, all(p.zero for p in parts))
+    zero, fill = held_by_all(p for p in parts if p.axes)
+    return Labels(tuple(shape), axes, zero, fill=fill)
+
+
+def held_by_all(parts) -> tuple[bool, float | None]:
+    """`(zero, fill)` of tensors of which each holds some of the channels."""
+    levels = {part.dead for part in parts}
+    if len(levels) != 1:
+        return not levels, None
+    (level,) = levels
+    return level == 0, level
 
 
 def _joined(why: str, part: Labels) -> str:

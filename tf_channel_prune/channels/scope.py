@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tf_channel_prune.channels.labels import FIXED
@@ -49,6 +51,12 @@ class Scope:
         axes = {a: v for a, v in (axes or {}).items() if v is not None}
         self.tensors[node.outputs[position]] = Labels(
             self.shape(node, position), axes, zero, origin
+        )
+
+    def put(self, node: Node, labels: Labels, position=0) -> None:
+        """Sets the labels of the node's output number `position`."""
+        self.tensors[node.outputs[position]] = dataclasses.replace(
+            labels, shape=self.shape(node, position)
         )
 
     def passes(self, node: Node, labels: Labels, zero=True, position=0):
@@ -122,12 +130,20 @@ class Scope:
         first = self._tied.setdefault(key, labels)
         if first is labels:
             return
-        for axis in sorted(first.axes.keys() | labels.axes.keys()):
-            self.space.unite(
-                first.axes.get(axis),
-                labels.axes.get(axis),
-                f"{node.name} is shared",
-            )
+        self._unite_axes(first, labels, f"{node.name} is shared")
+
+    def meet(self, first: int, second: int, reason: str) -> None:
+        """Unites the labels of two tensors that stand for the same thing."""
+        self._unite_axes(self.tensors[first], self.tensors[second], reason)
+
+    def _unite_axes(self, first: Labels, second: Labels, reason: str):
+        for axis in sorted(first.axes.keys() | second.axes.keys()):
+            one, two = first.axes.get(axis), second.axes.get(axis)
+            if one is not None and two is not None and one.size != two.size:
+                self.space.freeze(one, reason)
+                self.space.freeze(two, reason)
+            else:
+                self.space.unite(one, two, reason)
 
     def freeze(self, node: Node, reason: str) -> None:
         """The node stays whole: nothing that touches it can be removed."""

@@ -8,7 +8,9 @@ from tf_channel_prune.channels.labels import Labels
 from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.scope import Scope
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import Node
 
 
 def understood(kinds: tuple[str, ...]) -> bool:
@@ -42,8 +44,38 @@ def walk(graph: Graph, exclude=()) -> Scope:
             rule.label(node, scope)
         if node.name in excluded:
             _freeze_outputs(scope, node.outputs, f"{node.name} is excluded")
+    _unite_calls(scope, graph)
     _freeze_outputs(scope, graph.outputs, "it reaches a model output")
     return scope
+
+
+def _unite_calls(scope, graph):
+    """A model that is called twice is one model in the slim one too."""
+    first: dict[int, Block] = {}
+    for block in graph.root.blocks():
+        known = first.setdefault(id(block.model), block)
+        if known is block:
+            continue
+        one, two = _tensors(known), _tensors(block)
+        if len(one) != len(two):
+            for number in (*one, *two):
+                _freeze_outputs(
+                    scope, [number], f"{block.name} differs from call to call"
+                )
+            continue
+        for a, b in zip(one, two):
+            scope.meet(a, b, f"{block.name} is called more than once")
+
+
+def _tensors(block) -> list[int]:
+    """Tensors of a block, its nested blocks' left to themselves."""
+    inside = [
+        number
+        for step in block.steps
+        if isinstance(step, Node)
+        for number in step.outputs
+    ]
+    return [*block.inputs, *inside, *block.outputs]
 
 
 def _freeze_outputs(scope, numbers, reason):

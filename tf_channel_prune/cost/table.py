@@ -188,6 +188,7 @@ def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
             ),
         )
         for node in graph.nodes
+        if node.kind not in ("Variable", "Constant")
         for number in node.outputs
     ]
 

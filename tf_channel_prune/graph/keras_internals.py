@@ -6,8 +6,10 @@ Checked on Keras 3.15.1. Nothing outside this room touches them.
 from __future__ import annotations
 
 import contextlib
+import inspect
 
 import keras
+import numpy as np
 from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
@@ -50,15 +52,13 @@ def ordered_nodes(model):
                 yield node
 
 
-def match_inputs(model, node):
-    """The tensors given to a nested model, in the order of its inputs.
+def match_inputs(model, args, kwargs):
+    """The values given to a nested model, in the order of its inputs.
 
     Mirrors what `Functional` does with dictionaries: by name where the model
     expects a list, else in the flattened order.
     """
-    value = node.arguments.args[0] if node.arguments.args else None
-    if value is None:
-        value = next(iter(node.arguments.kwargs.values()))
+    value = args[0] if args else kwargs["inputs"]
     expected = model._inputs_struct
     if isinstance(value, dict) and not isinstance(expected, dict):
         return [value[t.name] for t in tree.flatten(expected)]
@@ -73,6 +73,52 @@ def flat_inputs(model, x):
     if inner is None:
         return [keras.ops.convert_to_tensor(value) for value in tree.flatten(x)]
     return inner._standardize_inputs(x)
+
+
+def structures(model):
+    """The structures of a functional model's inputs and outputs."""
+    return model._inputs_struct, model._outputs_struct
+
+
+def node_of(tensor):
+    """The call that made a symbolic tensor; None for a graph's entry."""
+    if not isinstance(tensor, keras.KerasTensor):
+        return None
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def config(operation) -> dict:
+    """The constructor arguments of a layer or an operation.
+
+    `Operation.get_config` refuses NumPy values, which code that computes
+    sizes passes; every operation has its arguments as attributes too.
+    """
+    if isinstance(operation, keras.layers.Layer):
+        return operation.get_config()
+    try:
+        found = operation.get_config()
+    except NotImplementedError:
+        parameters = inspect.signature(type(operation).__init__).parameters
+        found = {
+            name: _plain(getattr(operation, name))
+            for name in parameters
+            if name != "self" and hasattr(operation, name)
+        }
+    if "data_format" in found and found["data_format"] is None:
+        found["data_format"] = keras.config.image_data_format()
+    return found
+
+
+def _plain(value):
+    """Python numbers and lists in place of NumPy's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(v) for v in value)
+    return value
 
 
 def unwrapped(operation):
@@ -181,9 +227,12 @@ def without_build_config(config):
     return config
 
 
-def opened_structure(model):
-    """The input and output structure of an opened subclassed model."""
-    return None
+def freeze_alone(model) -> None:
+    """Makes a model untrainable and leaves its layers' own settings.
+
+    The public setter would set every layer inside it too.
+    """
+    model._trainable = False
 
 
 def compile_like(old, new) -> None:

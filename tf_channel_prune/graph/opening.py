@@ -20,6 +20,7 @@ import keras
 from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph import keras_internals
 
 
 @dataclasses.dataclass
@@ -39,8 +40,8 @@ class OpenedModel:
     inputs: list
     outputs: list
     _nodes_by_depth: dict
-    inputs_struct: object
-    outputs_struct: object
+    input_structure: object
+    output_structure: object
 
 
 def open_call(operation, keras_node) -> Opened:
@@ -72,8 +73,8 @@ def open_model(model):
         opened.inputs,
         opened.outputs,
         {0: opened.nodes},
-        opened.inputs_struct,
-        opened.outputs_struct,
+        opened.input_structure,
+        opened.output_structure,
     )
 
 
@@ -119,8 +120,8 @@ def _record(layer, arguments) -> Opened:
     if problem is not None:
         return Opened(reason=problem)
     opened = Opened(given, tree.flatten(result), nodes)
-    opened.inputs_struct = args[0] if len(args) == 1 else (args, kwargs)
-    opened.outputs_struct = result
+    opened.input_structure = args[0] if len(args) == 1 else (args, kwargs)
+    opened.output_structure = result
     return opened
 
 
@@ -153,7 +154,7 @@ def _collect(outputs, given):
     """The nodes between `given` and `outputs`, each after what it needs."""
     done: set[int] = set()
     order: list = []
-    stack = [(_node_of(t), False) for t in reversed(outputs)]
+    stack = [(keras_internals.node_of(t), False) for t in reversed(outputs)]
     while stack:
         node, expanded = stack.pop()
         if node is None or (id(node) in done and not expanded):
@@ -164,17 +165,8 @@ def _collect(outputs, given):
         done.add(id(node))
         stack.append((node, True))
         for tensor in reversed(node.input_tensors):
-            stack.append((_node_of(tensor), False))
+            stack.append((keras_internals.node_of(tensor), False))
     return order
-
-
-def _node_of(tensor):
-    if not isinstance(tensor, keras.KerasTensor):
-        return None
-    history = getattr(tensor, "_keras_history", None)
-    if history is None or history.operation is None:
-        return None
-    return history.operation._inbound_nodes[history.node_index]
 
 
 def _problem(layer, result, nodes):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 
 import keras
+from keras import tree
 
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import opening
+from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.kinds import kinds_of
 from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
@@ -21,8 +23,6 @@ from tf_channel_prune.graph.structure import Tensor
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import Weight
 from tf_channel_prune.graph.structure import leaves
-
-VARIABLE = "Variable"
 
 
 def read(model, keep_whole) -> Graph:
@@ -63,7 +63,7 @@ class _Reader:
                 "calling it on symbolic tensors. Models made from it are "
                 "functional and have no custom train_step or methods."
             )
-        root = Block(model, model.name, [], [], [])
+        root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
         return Graph(self.tensors, self.nodes, root, "keras", self.notes)
@@ -72,17 +72,18 @@ class _Reader:
         """The number of a symbolic tensor, a new one at first sight."""
         number = self.numbers.get(id(keras_tensor))
         if number is None:
-            number = len(self.tensors)
+            number = self._new_tensor(
+                keras_tensor.shape,
+                keras_tensor.dtype,
+                keras_internals.tensor_name(keras_tensor),
+            )
             self.numbers[id(keras_tensor)] = number
             self.alive.append(keras_tensor)
-            self.tensors.append(
-                Tensor(
-                    number,
-                    tuple(keras_tensor.shape),
-                    str(keras_tensor.dtype),
-                    keras_internals.tensor_name(keras_tensor),
-                )
-            )
+        return number
+
+    def _new_tensor(self, shape, dtype, name) -> int:
+        number = len(self.tensors)
+        self.tensors.append(Tensor(number, tuple(shape), str(dtype), name))
         return number
 
     def _enter(self, functional, place, inputs):
@@ -92,9 +93,19 @@ class _Reader:
         for inner_tensor, number in zip(functional.inputs, inputs):
             self.numbers[id(inner_tensor)] = number
             self.alive.append(inner_tensor)
-        for keras_node in keras_internals.ordered_nodes(functional):
-            self._step(keras_node, place)
+        self._walk(list(keras_internals.ordered_nodes(functional)), place)
         block.outputs = [self.tensor(t) for t in functional.outputs]
+        block.input_structure, block.output_structure = tree.map_structure(
+            self._reference, keras_internals.structures(functional)
+        )
+
+    def _walk(self, keras_nodes, place):
+        ends, inside = variables.held(keras_nodes)
+        for keras_node in keras_nodes:
+            if id(keras_node) in ends:
+                self._held(keras_node, ends[id(keras_node)], place)
+            elif id(keras_node) not in inside:
+                self._step(keras_node, place)
 
     def _step(self, keras_node, place):
         operation = keras_node.operation
@@ -116,20 +127,34 @@ class _Reader:
 
     def _nested(self, model, functional, keras_node, place):
         """A model used as one layer: its nodes inline, its block nested."""
-        arguments = keras_node.arguments
-        given = keras_internals.match_inputs(functional, keras_node)
-        args, kwargs = arguments.convert(self._reference)
-        inner = Block(model, model.name, [], [], [], args, kwargs)
+        args, kwargs = self._arguments(keras_node, place)
+        given = keras_internals.match_inputs(functional, args, kwargs)
+        inner = Block(
+            model,
+            model.name,
+            args=args,
+            kwargs=kwargs,
+            scope=place.scope,
+            opened_path=place.opened,
+        )
         # A shared model is walked once a call, each time with new tensors.
         saved = dict(self.numbers)
         scope = (*place.scope, *place.opened, model.name)
-        self._enter(
-            functional, _Place(inner, scope), [self.tensor(t) for t in given]
-        )
+        inputs = [reference.index for reference in given]
+        self._enter(functional, _Place(inner, scope), inputs)
         self.numbers = saved
         for outer, number in zip(keras_node.outputs, inner.outputs):
             self.numbers[id(outer)] = number
+            self._refine(number, outer.shape)
         place.block.steps.append(inner)
+
+    def _refine(self, number, shape):
+        """Outside a nested model more sizes may be known than inside."""
+        tensor = self.tensors[number]
+        known = tuple(
+            new if old is None else old for old, new in zip(tensor.shape, shape)
+        )
+        self.tensors[number] = dataclasses.replace(tensor, shape=known)
 
     def _opened(self, opened, operation, keras_node, place):
         """A composite layer: its nodes take its place in the flat model."""
@@ -139,81 +164,115 @@ class _Reader:
         inside = dataclasses.replace(
             place, opened=(*place.opened, operation.name)
         )
-        for inner_node in opened.nodes:
-            self._step(inner_node, inside)
+        self._walk(opened.nodes, inside)
         for outer, inner in zip(keras_node.outputs, opened.outputs):
             self.numbers[id(outer)] = self.tensor(inner)
 
     def _call(self, keras_node, layer, kinds, place, reason):
-        args, kwargs = keras_node.arguments.convert(
-            lambda value: self._reference(value, place)
-        )
+        args, kwargs = self._arguments(keras_node, place)
         holder = keras_node.operation
-        inputs = [
-            leaf.index
-            for leaf in leaves((args, kwargs))
-            if isinstance(leaf, TensorRef)
-        ]
-        node = Node(
-            index=len(self.nodes),
+        self._add(
+            place,
             name=place.name(holder.name),
             kinds=kinds,
             args=args,
             kwargs=kwargs,
-            inputs=inputs,
             outputs=[self.tensor(t) for t in keras_node.outputs],
             weights=weights_of(layer),
             operation=layer,
-            read_config=layer.get_config,
+            read_config=lambda: keras_internals.config(layer),
             is_layer=isinstance(layer, keras.layers.Layer),
             holder=None if holder is layer else holder,
             closed_reason=reason,
+        )
+
+    def _add(self, place, args=(), kwargs=None, **fields) -> Node:
+        kwargs = kwargs or {}
+        node = Node(
+            index=len(self.nodes),
+            args=args,
+            kwargs=kwargs,
+            inputs=[
+                leaf.index
+                for leaf in leaves((args, kwargs))
+                if isinstance(leaf, TensorRef)
+            ],
             scope=place.scope,
             opened_path=place.opened,
+            **fields,
         )
         self.nodes.append(node)
         place.block.steps.append(node)
+        return node
+
+    def _arguments(self, keras_node, place):
+        return keras_node.arguments.convert(
+            lambda value: self._reference(value, place)
+        )
 
     def _reference(self, value, place=None):
+        """A call argument with numbers in place of tensors."""
         if isinstance(value, keras.KerasTensor):
             return TensorRef(self.tensor(value))
-        if isinstance(value, keras.Variable) and place is not None:
-            return TensorRef(self._variable(value, place))
+        if isinstance(value, keras.Variable):
+            if variables.is_held(value):
+                return TensorRef(self._variable(value, place))
+            value = keras.ops.convert_to_numpy(value)
+        if variables.is_array(value):
+            return TensorRef(self._constant(value, place))
         return value
+
+    def _constant(self, value, place) -> int:
+        """An array used by an operation: a node of its own holds it."""
+        value = keras.ops.convert_to_numpy(value)
+        number = self._new_tensor(value.shape, value.dtype, "constant")
+        self._add(
+            place,
+            name=place.name("constant"),
+            kinds=(variables.CONSTANT,),
+            outputs=[number],
+            weights=[],
+            operation=value,
+            read_config=lambda: {"value": value},
+            is_layer=False,
+        )
+        return number
 
     def _variable(self, variable, place) -> int:
         """A variable used by an operation: a node of its own makes it."""
         known = self.variables.get(id(variable))
         if known is not None and known[0] is place.block:
             return known[1]
-        number = len(self.tensors)
-        self.tensors.append(
-            Tensor(
-                number,
-                tuple(variable.shape),
-                str(variable.dtype),
-                variable.path,
-            )
-        )
+        dtype = str(variable.dtype)
+        number = self._new_tensor(variable.shape, dtype, variable.path)
         self.variables[id(variable)] = (place.block, number)
-        node = Node(
-            index=len(self.nodes),
+        self._add(
+            place,
             name=place.name(variable.name),
-            kinds=(VARIABLE,),
-            args=(),
-            kwargs={},
-            inputs=[],
+            kinds=(variables.VARIABLE,),
             outputs=[number],
-            weights=[_weight(variable, "value")],
+            weights=[_weight(variable, "kernel")],
             operation=variable,
-            read_config=dict,
+            read_config=lambda: variables.config_of(variable, dtype),
             is_layer=False,
-            scope=place.scope,
-            opened_path=place.opened,
         )
-        self.nodes.append(node)
-        place.block.steps.append(node)
         return number
+
+    def _held(self, end, layer_node, place):
+        """A variable that a model made by this package holds in a layer."""
+        holder = layer_node.operation
+        layer = keras_internals.unwrapped(holder)
+        self._add(
+            place,
+            name=place.name(holder.name),
+            kinds=(variables.VARIABLE,),
+            outputs=[self.tensor(end.outputs[0])],
+            weights=weights_of(layer),
+            operation=layer,
+            read_config=layer.get_config,
+            is_layer=False,
+            holder=None if holder is layer else holder,
+        )
 
 
 def weights_of(layer) -> list[Weight]:

@@ -13,12 +13,16 @@ from keras import tree
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.read_keras import weights_of
 from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
 from tf_channel_prune.graph.structure import TensorRef
+from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.variables import CONSTANT
+from tf_channel_prune.graph.variables import VARIABLE
 
 
 def replay(graph: Graph, change=None, value=None, hold=None):
@@ -51,7 +55,7 @@ class _Builder:
         self.hold = hold
         self.operations: dict[int, object] = {}
         self.models: dict[int, object] = {}
-        self.names: set[str] = set()
+        self.names: set[tuple] = set()
 
     def build(self, block: Block, given=None):
         """The model of a block; `given` are the outer symbolic inputs."""
@@ -62,9 +66,8 @@ class _Builder:
             if isinstance(step, Block):
                 self._nested(step, symbolic)
             else:
-                self._call(step, symbolic)
-        outputs = [symbolic[number] for number in block.outputs]
-        return self._model(block, inner, inputs, outputs)
+                self._call(step, symbolic, inputs[0])
+        return self._model(block, inputs, symbolic)
 
     def _inputs(self, block, inner, given):
         """New inputs with the old names; sizes follow the outer tensors."""
@@ -88,10 +91,12 @@ class _Builder:
             )
         return made
 
-    def _model(self, block, inner, inputs, outputs):
+    def _model(self, block, inputs, symbolic):
         """Sequential where it was and still is, else functional."""
-        model = block.model
-        if type(model) is keras.Sequential and self._is_chain(block):
+        name = block.name
+        if block is not self.graph.root:
+            name = self._name(block, name)
+        if type(block.model) is keras.Sequential and self._is_chain(block):
             layers = [
                 self.models[id(step.model)]
                 if isinstance(step, Block)
@@ -99,18 +104,17 @@ class _Builder:
                 for step in block.steps
             ]
             first = inputs[0]._keras_history.operation
-            new = keras.Sequential([first, *layers], name=block.name)
+            model = keras.Sequential([first, *layers], name=name)
         else:
-            structure = inner or keras_internals.opened_structure(model)
-            if structure is not None:
-                inputs = tree.pack_sequence_as(structure._inputs_struct, inputs)
-                outputs = tree.pack_sequence_as(
-                    structure._outputs_struct, outputs
-                )
-            else:
-                outputs = outputs[0] if len(outputs) == 1 else outputs
-            new = keras.Model(inputs, outputs, name=block.name)
-        return new
+            given = dict(zip(block.inputs, inputs))
+            model = keras.Model(
+                self._filled(block.input_structure, given),
+                self._filled(block.output_structure, symbolic),
+                name=name,
+            )
+        if not block.model.trainable:
+            keras_internals.freeze_alone(model)
+        return model
 
     def _is_chain(self, block) -> bool:
         previous = block.inputs
@@ -127,54 +131,101 @@ class _Builder:
         model = self.models.get(id(block.model))
         if model is None:
             model = self.models[id(block.model)] = self.build(block, given)
-        args, kwargs = self._arguments(block.args, block.kwargs, symbolic)
+        args = self._filled(block.args, symbolic)
+        kwargs = self._filled(block.kwargs, symbolic)
         outputs = tree.flatten(model(*args, **kwargs))
         symbolic.update(zip(block.outputs, outputs))
 
-    def _call(self, node, symbolic):
+    def _call(self, node, symbolic, anchor):
+        """Calls the node's operation; `anchor` is an input of the model."""
         change = self.change(node)
-        args = node.args
-        kwargs = node.kwargs
-        if change is not None:
-            if change.take is not None:
-                self._take(node, change.take, symbolic)
-                return
-            args = node.args if change.args is None else change.args
-            kwargs = node.kwargs if change.kwargs is None else change.kwargs
-        args, kwargs = self._arguments(args, kwargs, symbolic)
-        operation = self.operations.get(id(node.operation))
-        if operation is None:
-            config = {**node.config, **(change.config if change else {})}
-            operation, outputs = self._first_call(node, config, args, kwargs)
-            self.operations[id(node.operation)] = operation
+        config = {**node.config, **(change.config if change else {})}
+        if node.kind == CONSTANT:
+            symbolic[node.outputs[0]] = config["value"]
+            return
+        if node.kind == VARIABLE:
+            symbolic[node.outputs[0]] = self._variable(node, config, anchor)
+            return
+        args, kwargs = self._arguments(node, change, symbolic)
+        if node.is_layer:
+            args, kwargs = self._symbolic_somewhere(args, kwargs, anchor)
+            operation = self.operations.get(id(node.operation))
+            if operation is None:
+                operation, outputs = self._first_call(
+                    node, config, args, kwargs
+                )
+                self.operations[id(node.operation)] = operation
+            else:
+                outputs = operation(*args, **kwargs)
         else:
-            outputs = operation(*args, **kwargs)
+            outputs = self._made(node, config)(*args, **kwargs)
         symbolic.update(zip(node.outputs, tree.flatten(outputs)))
 
-    def _arguments(self, args, kwargs, symbolic):
-        def fill(value):
-            if isinstance(value, TensorRef):
-                return symbolic[value.index]
-            return value
+    def _arguments(self, node, change, symbolic):
+        args, kwargs = node.args, node.kwargs
+        if change is not None:
+            args = args if change.args is None else change.args
+            kwargs = kwargs if change.kwargs is None else change.kwargs
+            if change.take:
+                number = node.inputs[0]
+                picked = self._take(symbolic[number], change.take)
+                symbolic = {**symbolic, number: picked}
+        return self._filled(args, symbolic), self._filled(kwargs, symbolic)
 
-        return map_arguments(fill, args), map_arguments(fill, kwargs)
+    def _filled(self, value, symbolic):
+        """`value` with symbolic tensors in place of their numbers."""
 
-    def _take(self, node, picks, symbolic):
-        """The node becomes a choice of positions of its first input."""
-        tensor = symbolic[node.inputs[0]]
+        def fill(leaf):
+            if isinstance(leaf, TensorRef):
+                return symbolic[leaf.index]
+            return leaf
+
+        return map_arguments(fill, value)
+
+    def _take(self, tensor, picks):
+        """Some positions of a tensor, axis by axis."""
         for axis, indices in picks:
             tensor = keras.ops.take(tensor, np.asarray(indices), axis=axis)
-        symbolic[node.outputs[0]] = tensor
+        return tensor
+
+    def _symbolic_somewhere(self, args, kwargs, anchor):
+        """Call arguments with a symbolic tensor among them.
+
+        A layer called on constants alone would run at once and leave its
+        weights behind.
+        """
+        flat = leaves((args, kwargs))
+        if any(isinstance(leaf, keras.KerasTensor) for leaf in flat):
+            return args, kwargs
+
+        def anchored(leaf):
+            if variables.is_array(leaf):
+                return variables.anchored(leaf, anchor)
+            return leaf
+
+        return map_arguments(anchored, args), map_arguments(anchored, kwargs)
+
+    def _variable(self, node, config, anchor):
+        """The value of a variable, held by a layer of the new model."""
+        layer = self.operations.get(id(node.operation))
+        if layer is None:
+            config = keras_internals.without_build_config(config)
+            config["name"] = self._name(node, node.operation.name)
+            layer = variables.made(config)
+            self._fill(node, layer)
+            if self.hold is not None:
+                layer = self.hold(node, layer)
+            self.operations[id(node.operation)] = layer
+        rank = len(self.graph.tensors[node.outputs[0]].shape)
+        return variables.value_of(layer, anchor, rank)
 
     def _first_call(self, node, config, args, kwargs):
-        """A new operation like the node's, with its weights, and its outputs.
+        """A new layer like the node's, with its weights, and its outputs.
 
         The first call builds a layer; one that a holder wraps is built apart,
         so that the model sees the holder alone.
         """
         new = self._made(node, config)
-        if not node.is_layer:
-            return new, new(*args, **kwargs)
         new.trainable = node.operation.trainable
         with keras_internals.without_initialization(new):
             if self.hold is None or not node.weights:
@@ -189,7 +240,7 @@ class _Builder:
     def _made(self, node, config):
         config = keras_internals.without_build_config(config)
         if "name" in config:
-            config["name"] = self._name(node)
+            config["name"] = self._name(node, node.operation.name)
         try:
             return type(node.operation).from_config(config)
         except Exception as error:  # the user's own classes may raise anything
@@ -199,15 +250,13 @@ class _Builder:
                 "a get_config that returns its constructor's arguments."
             ) from error
 
-    def _name(self, node) -> str:
-        """The operation's own name; an opened layer's path in front of it."""
-        name = node.operation.name
-        if node.opened_path:
-            name = ".".join([*node.opened_path, name])
+    def _name(self, step, name) -> str:
+        """The step's own name; an opened layer's path in front of it."""
+        name = ".".join([*step.opened_path, name])
         unique, number = name, 1
-        while (node.scope, unique) in self.names:
+        while (step.scope, unique) in self.names:
             unique, number = f"{name}_{number}", number + 1
-        self.names.add((node.scope, unique))
+        self.names.add((step.scope, unique))
         return unique
 
     def _fill(self, node, layer):
@@ -220,6 +269,8 @@ class _Builder:
             )
         for old, new in zip(node.weights, made):
             array = old.array if self.value is None else self.value(old)
+            if len(old.shape) == 0 and new.shape == (1,):
+                array = np.reshape(array, (1,))  # a held scalar
             if tuple(array.shape) != new.shape:
                 raise PruningError(
                     f"{node.name}: weight {old.name} becomes "

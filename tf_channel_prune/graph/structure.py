@@ -125,17 +125,22 @@ class Block:
     """One call of a model: the whole model, or one nested in it.
 
     `inputs` and `outputs` are tensor numbers of the flat graph, in the order
-    of the model's own inputs and outputs. A nested model that is called
-    twice has two blocks with the same `model`.
+    of the model's own inputs and outputs; the structures hold them as
+    `TensorRef`s the way the model takes and gives them. A nested model that
+    is called twice has two blocks with the same `model`.
     """
 
     model: Any = dataclasses.field(repr=False)
     name: str
-    inputs: list[int]
-    outputs: list[int]
-    steps: list[Node | Block]
+    inputs: list[int] = dataclasses.field(default_factory=list)
+    outputs: list[int] = dataclasses.field(default_factory=list)
+    steps: list[Node | Block] = dataclasses.field(default_factory=list)
     args: tuple = ()
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    input_structure: Any = None
+    output_structure: Any = None
+    scope: tuple[str, ...] = ()
+    opened_path: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[Block]:
         yield self

@@ -5,8 +5,16 @@ from tf_channel_prune.channels.rules import convolutions  # noqa: F401
 from tf_channel_prune.channels.rules import dense  # noqa: F401
 from tf_channel_prune.channels.rules import merging  # noqa: F401
 from tf_channel_prune.channels.rules import normalization  # noqa: F401
+from tf_channel_prune.channels.rules import ops_contraction  # noqa: F401
+from tf_channel_prune.channels.rules import ops_elementwise  # noqa: F401
+from tf_channel_prune.channels.rules import ops_joining  # noqa: F401
+from tf_channel_prune.channels.rules import ops_movement  # noqa: F401
+from tf_channel_prune.channels.rules import ops_nn  # noqa: F401
+from tf_channel_prune.channels.rules import ops_reduction  # noqa: F401
+from tf_channel_prune.channels.rules import ops_slicing  # noqa: F401
 from tf_channel_prune.channels.rules import pooling  # noqa: F401
 from tf_channel_prune.channels.rules import reshaping  # noqa: F401
+from tf_channel_prune.channels.rules import sources  # noqa: F401
 from tf_channel_prune.channels.rules.base import Change
 from tf_channel_prune.channels.rules.base import Kept
 from tf_channel_prune.channels.rules.base import Product

@@ -54,8 +54,6 @@ class GlobalPoolingRule(Rule):
     "ActivityRegularization",
     "Identity",
     "ops.Identity",
-    "ops.StopGradient",
-    "ops.Cast",
 )
 class PassRule(Rule):
     """The output is the input, at inference."""
