@@ -12,6 +12,10 @@ from tf_channel_prune.channels.rules import Kept
 from tf_channel_prune.channels.scope import Scope
 from tf_channel_prune.channels.walk import walk
 from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import Node
+
+# In place of a weight's name: the input of an operation with a masked form.
+INPUT = "input"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,29 @@ class Channels:
             for key, vector in self.scope.weights.items()
             if vector is not None
         }
+
+    def mask_units(self, node: Node) -> dict[tuple[str, int], np.ndarray]:
+        """Units along each axis that a mask of this node can lie on.
+
+        Keys are `(weight name, axis)`, and `(INPUT, axis)` for the input axes
+        that a masked form looks at.
+        """
+        found = {}
+        for weight in node.weights:
+            for axis in range(len(weight.shape)):
+                units = self.weight_units.get((weight.key, axis))
+                if units is not None:
+                    found[weight.name, axis] = units
+        watched = self.scope.watched.get(id(node.operation))
+        if watched is not None:
+            for axis, vector in watched.axes.items():
+                found[INPUT, axis] = self.units(vector)
+        return found
+
+    def form(self, node: Node) -> str | None:
+        """The masked form that the node needs, if any."""
+        watched = self.scope.watched.get(id(node.operation))
+        return None if watched is None else watched.form
 
     def unit_reason(self, unit: int) -> str:
         """Why a unit is frozen; empty if it is not."""

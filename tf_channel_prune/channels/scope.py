@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tf_channel_prune.channels.labels import FIXED
@@ -10,6 +12,14 @@ from tf_channel_prune.channels.labels import LabelSpace
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
 from tf_channel_prune.graph.structure import Weight
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """Which input axes of an operation its masked form must know."""
+
+    form: str
+    axes: dict[int, np.ndarray]
 
 
 class Scope:
@@ -22,6 +32,7 @@ class Scope:
         weights: Labels of weight axes, by `(weight key, axis)`.
         producers: `(labels, node)` of every fresh vector, in order.
         left_whole: `(node, reason)` of every node without understanding.
+        watched: What a masked form must know, by `id(node.operation)`.
     """
 
     def __init__(self, graph: Graph):
@@ -31,6 +42,7 @@ class Scope:
         self.weights: dict[tuple[int, int], np.ndarray] = {}
         self.producers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
+        self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}
 
     def input(self, node: Node, position: int = 0) -> Labels:
@@ -128,6 +140,18 @@ class Scope:
                 labels.axes.get(axis),
                 f"{node.name} is shared",
             )
+
+    def watch(self, node: Node, form: str, axes: dict[int, np.ndarray]):
+        """The sparse model computes the node over living positions only.
+
+        Args:
+            node: An operation that mixes positions along prunable axes
+                without weights (a mean over channels).
+            form: The name of the masked form; see `masking/forms.py`.
+            axes: The label vector of each of those axes of its first input.
+        """
+        self.tie(node, "watched", Labels(self.input(node).shape, axes))
+        self.watched.setdefault(id(node.operation), Watched(form, axes))
 
     def freeze(self, node: Node, reason: str) -> None:
         """The node stays whole: nothing that touches it can be removed."""

@@ -6,6 +6,8 @@ Checked on Keras 3.15.1. Nothing outside this room touches them.
 from __future__ import annotations
 
 import contextlib
+import re
+import tempfile
 
 import keras
 from keras import tree
@@ -99,7 +101,8 @@ def variable_names(layer):
             name = name[last + 1 :]
         else:
             name = name[-1:]
-        text = "/".join(name)
+        # Keras numbers variables without a name over the whole process.
+        text = re.sub(r"(^|/)variable_\d+$", r"\1variable", "/".join(name))
         while text in seen:
             text += "_"
         seen.add(text)
@@ -166,6 +169,20 @@ def build_for(layer, args, kwargs) -> None:
     args, kwargs = tree.map_structure(fresh, (args, kwargs))
     layer(*args, **kwargs)
     layer._inbound_nodes.clear()
+
+
+def copy_state(old, new) -> None:
+    """Gives a layer what another knows beside its config and weights.
+
+    Lookup layers keep their vocabulary in files beside the weights;
+    Normalization and Discretization derive tensors from their weights.
+    """
+    if hasattr(old, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+    if hasattr(new, "finalize_state"):
+        new.finalize_state()
 
 
 def without_build_config(config):
