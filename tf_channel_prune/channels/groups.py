@@ -24,7 +24,9 @@ class ChannelGroup:
 
     Attributes:
         name: Unique in the model: the first layer that makes the channels,
-            with a range where a layer's channels fall into several groups.
+            with what they are where it makes several kinds
+            (`attention:heads`), and a range where a layer's channels fall
+            into several groups.
         layers: Every layer that makes channels of the group, in graph order.
         size: The number of units: channels, or sets of channels that can
             only be removed together.
@@ -148,11 +150,11 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
         first = key[1][0] if key[1] else "unnamed"
         counts[first] = counts.get(first, 0) + 1
     groups = []
-    for (_, layers, reason), units in buckets.items():
-        first = layers[0] if layers else "unnamed"
-        name = first
+    for (_, made_by, reason), units in buckets.items():
+        name = first = made_by[0] if made_by else "unnamed"
         if counts[first] > 1:
             name = f"{first}[{_span(positions, first, units)}]"
+        layers = dict.fromkeys(maker.partition(":")[0] for maker in made_by)
         groups.append(
             ChannelGroup(
                 name,
@@ -186,15 +188,20 @@ def _signatures(channels: Channels) -> list[int]:
 
 
 def _makers(channels: Channels):
-    """Layers that make each unit, and where its first channel stands."""
+    """What makes each unit, and where its first channel stands.
+
+    A maker is a layer, or one of the kinds of channels that it makes:
+    `attention:heads`.
+    """
     makers: list[list[str]] = [[] for _ in range(channels.unit_count)]
     positions: dict[tuple[str, int], int] = {}
-    for vector, node in channels.scope.producers:
+    for vector, node, role in channels.scope.producers:
+        maker = f"{node.name}:{role}" if role else node.name
         units = channels.units(vector)
         for position, unit in enumerate(units.tolist()):
-            if not makers[unit] or makers[unit][-1] != node.name:
-                makers[unit].append(node.name)
-            positions.setdefault((node.name, unit), position)
+            if not makers[unit] or makers[unit][-1] != maker:
+                makers[unit].append(maker)
+            positions.setdefault((maker, unit), position)
     return makers, positions
 
 

@@ -102,6 +102,7 @@ class ChannelMask(keras.layers.Wrapper):
         self.inputs = [(int(axis), int(size)) for axis, size in inputs]
         self.supports_masking = layer.supports_masking
         self.autocast = layer.autocast
+        keras_internals.borrow_signature(self, layer)
         self.masks = {}
         if layer.built:
             self._hold()
