@@ -3,6 +3,7 @@
 See README.md in this folder for the idea.
 """
 
+from tf_channel_prune.channels.groups import INPUT
 from tf_channel_prune.channels.groups import ChannelGroup
 from tf_channel_prune.channels.groups import Channels
 from tf_channel_prune.channels.rules import Change
@@ -12,6 +13,7 @@ from tf_channel_prune.channels.rules import register_rule
 from tf_channel_prune.channels.walk import understood
 
 __all__ = [
+    "INPUT",
     "Change",
     "ChannelGroup",
     "Channels",

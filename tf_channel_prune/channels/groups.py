@@ -12,6 +12,10 @@ from tf_channel_prune.channels.rules import Kept
 from tf_channel_prune.channels.scope import Scope
 from tf_channel_prune.channels.walk import walk
 from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import Node
+
+# In place of a weight's name: the input of an operation with a masked form.
+INPUT = "input"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,9 @@ class ChannelGroup:
 
     Attributes:
         name: Unique in the model: the first layer that makes the channels,
-            with a range where a layer's channels fall into several groups.
+            with what they are where it makes several kinds
+            (`attention:heads`), and a range where a layer's channels fall
+            into several groups.
         layers: Every layer that makes channels of the group, in graph order.
         size: The number of units: channels, or sets of channels that can
             only be removed together.
@@ -91,6 +97,29 @@ class Channels:
             if vector is not None
         }
 
+    def mask_units(self, node: Node) -> dict[tuple[str, int], np.ndarray]:
+        """Units along each axis that a mask of this node can lie on.
+
+        Keys are `(weight name, axis)`, and `(INPUT, axis)` for the input axes
+        that a masked form looks at.
+        """
+        found = {}
+        for weight in node.weights:
+            for axis in range(len(weight.shape)):
+                units = self.weight_units.get((weight.key, axis))
+                if units is not None:
+                    found[weight.name, axis] = units
+        watched = self.scope.watched.get(id(node.operation))
+        if watched is not None:
+            for axis, vector in watched.axes.items():
+                found[INPUT, axis] = self.units(vector)
+        return found
+
+    def form(self, node: Node) -> str | None:
+        """The masked form that the node needs, if any."""
+        watched = self.scope.watched.get(id(node.operation))
+        return None if watched is None else watched.form
+
     def unit_reason(self, unit: int) -> str:
         """Why a unit is frozen; empty if it is not."""
         return self._units.frozen.get(unit, "")
@@ -123,11 +152,11 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
         first = key[1][0] if key[1] else "unnamed"
         counts[first] = counts.get(first, 0) + 1
     groups = []
-    for (_, layers, reason), units in buckets.items():
-        first = layers[0] if layers else "unnamed"
-        name = first
+    for (_, made_by, reason), units in buckets.items():
+        name = first = made_by[0] if made_by else "unnamed"
         if counts[first] > 1:
             name = f"{first}[{_span(positions, first, units)}]"
+        layers = dict.fromkeys(maker.partition(":")[0] for maker in made_by)
         groups.append(
             ChannelGroup(
                 name,
@@ -161,15 +190,20 @@ def _signatures(channels: Channels) -> list[int]:
 
 
 def _makers(channels: Channels):
-    """Layers that make each unit, and where its first channel stands."""
+    """What makes each unit, and where its first channel stands.
+
+    A maker is a layer, or one of the kinds of channels that it makes:
+    `attention:heads`.
+    """
     makers: list[list[str]] = [[] for _ in range(channels.unit_count)]
     positions: dict[tuple[str, int], int] = {}
-    for vector, node in channels.scope.producers:
+    for vector, node, role in channels.scope.producers:
+        maker = f"{node.name}:{role}" if role else node.name
         units = channels.units(vector)
         for position, unit in enumerate(units.tolist()):
-            if not makers[unit] or makers[unit][-1] != node.name:
-                makers[unit].append(node.name)
-            positions.setdefault((node.name, unit), position)
+            if not makers[unit] or makers[unit][-1] != maker:
+                makers[unit].append(maker)
+            positions.setdefault((maker, unit), position)
     return makers, positions
 
 

@@ -14,6 +14,14 @@ from tf_channel_prune.graph.structure import Node
 from tf_channel_prune.graph.structure import Weight
 
 
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """Which input axes of an operation its masked form must know."""
+
+    form: str
+    axes: dict[int, np.ndarray]
+
+
 class Scope:
     """The state of one walk over a graph.
 
@@ -22,8 +30,9 @@ class Scope:
         space: Where labels come from, are united and frozen.
         tensors: Labels of every tensor so far, by tensor number.
         weights: Labels of weight axes, by `(weight key, axis)`.
-        producers: `(labels, node)` of every fresh vector, in order.
+        producers: `(labels, node, role)` of every fresh vector, in order.
         left_whole: `(node, reason)` of every node without understanding.
+        watched: What a masked form must know, by `id(node.operation)`.
     """
 
     def __init__(self, graph: Graph):
@@ -31,8 +40,9 @@ class Scope:
         self.space = LabelSpace()
         self.tensors: dict[int, Labels] = {}
         self.weights: dict[tuple[int, int], np.ndarray] = {}
-        self.producers: list[tuple[np.ndarray, Node]] = []
+        self.producers: list[tuple[np.ndarray, Node, str]] = []
         self.left_whole: list[tuple[Node, str]] = []
+        self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}
 
     def input(self, node: Node, position: int = 0) -> Labels:
@@ -65,15 +75,18 @@ class Scope:
             node, labels.axes, labels.zero and zero, position, labels.origin
         )
 
-    def fresh(self, node: Node, size: int, fixed: str | None = None):
+    def fresh(
+        self, node: Node, size: int, fixed: str | None = None, role: str = ""
+    ):
         """New labels for channels that `node` makes; None where there is one.
 
-        A single channel can never go, so it has no label.
+        A single channel can never go, so it has no label. `role` tells the
+        channels of a node apart that makes several kinds of them.
         """
         if size is None or size < 2:
             return None
         vector = self.space.fresh(size)
-        self.producers.append((vector, node))
+        self.producers.append((vector, node, role))
         if fixed is not None:
             self.space.freeze(vector, fixed)
         return vector
@@ -106,7 +119,14 @@ class Scope:
         self.weights[key] = vector
         return vector
 
-    def made(self, node: Node, weight: str | Weight, axis: int, why=None):
+    def made(
+        self,
+        node: Node,
+        weight: str | Weight,
+        axis: int,
+        why: str | None = None,
+        role: str = "",
+    ):
         """The labels of the channels that a weight's axis makes.
 
         Fresh at the first call of the layer, the same at every other.
@@ -116,7 +136,7 @@ class Scope:
         axis %= len(weight.shape)
         if (weight.key, axis) not in self.weights:
             self.weights[weight.key, axis] = self.fresh(
-                node, weight.shape[axis], why
+                node, weight.shape[axis], why, role
             )
         return self.weights[weight.key, axis]
 
@@ -144,6 +164,18 @@ class Scope:
                 self.space.freeze(two, reason)
             else:
                 self.space.unite(one, two, reason)
+
+    def watch(self, node: Node, form: str, axes: dict[int, np.ndarray]):
+        """The sparse model computes the node over living positions only.
+
+        Args:
+            node: An operation that mixes positions along prunable axes
+                without weights (a mean over channels).
+            form: The name of the masked form; see `masking/forms.py`.
+            axes: The label vector of each of those axes of its first input.
+        """
+        self.tie(node, "watched", Labels(self.input(node).shape, axes))
+        self.watched.setdefault(id(node.operation), Watched(form, axes))
 
     def freeze(self, node: Node, reason: str) -> None:
         """The node stays whole: nothing that touches it can be removed."""

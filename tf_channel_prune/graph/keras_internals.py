@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
+import tempfile
 
 import keras
 import numpy as np
@@ -139,13 +141,16 @@ def variable_names(layer):
     seen = set()
     for variable in layer.weights:
         name = variable.path.split("/")
-        # The layer's own name stands somewhere in the path; keep what follows.
-        if layer.name in name[:-1]:
+        # Keep what follows the layer's own path, or else its name.
+        if layer.path and variable.path.startswith(f"{layer.path}/"):
+            name = variable.path[len(layer.path) + 1 :].split("/")
+        elif layer.name in name[:-1]:
             last = len(name) - 2 - name[:-1][::-1].index(layer.name)
             name = name[last + 1 :]
         else:
             name = name[-1:]
-        text = "/".join(name)
+        # Keras numbers variables without a name over the whole process.
+        text = re.sub(r"(^|/)variable_\d+$", r"\1variable", "/".join(name))
         while text in seen:
             text += "_"
         seen.add(text)
@@ -212,6 +217,38 @@ def build_for(layer, args, kwargs) -> None:
     args, kwargs = tree.map_structure(fresh, (args, kwargs))
     layer(*args, **kwargs)
     layer._inbound_nodes.clear()
+
+
+def borrow_signature(holder, layer) -> None:
+    """Has Keras treat calls of a wrapper as calls of the layer inside.
+
+    `call(*args, **kwargs)` hides which argument is the first, takes a mask or
+    `training`, and may not mix tensors with flags.
+    """
+    for name in (
+        "_call_signature",
+        "call_signature_parameters",
+        "_call_has_training_arg",
+        "_call_has_mask_arg",
+        "_call_context_args",
+        "_call_has_context_arg",
+    ):
+        if hasattr(layer, name):
+            setattr(holder, name, getattr(layer, name))
+
+
+def copy_state(old, new) -> None:
+    """Gives a layer what another knows beside its config and weights.
+
+    Lookup layers keep their vocabulary in files beside the weights;
+    Normalization and Discretization derive tensors from their weights.
+    """
+    if hasattr(old, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+    if hasattr(new, "finalize_state"):
+        new.finalize_state()
 
 
 def without_build_config(config):

@@ -228,7 +228,7 @@ class _Builder:
         new = self._made(node, config)
         new.trainable = node.operation.trainable
         with keras_internals.without_initialization(new):
-            if self.hold is None or not node.weights:
+            if self.hold is None:
                 outputs = new(*args, **kwargs)
                 self._fill(node, new)
                 return new, outputs
@@ -279,3 +279,4 @@ class _Builder:
             new.variable.assign(array)
             if new.variable.trainable != old.trainable:
                 new.variable.trainable = old.trainable
+        keras_internals.copy_state(node.operation, layer)

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_channel_prune.channels import INPUT
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph.read_keras import weights_of
+from tf_channel_prune.masking.forms import FORMS
 
 
 def masked(array, masks):
@@ -69,21 +71,38 @@ class ChannelMask(keras.layers.Wrapper):
             step, but an optimizer that averages weights (`use_ema`) has
             seen it by then. Defaults to none: the forward pass is the
             layer's own.
+        form: How a layer with statistics over masked channels is computed;
+            see `forms.py`. Defaults to the layer's own `call`.
+        inputs: `(axis, size)` pairs: axes of the input that `form` looks at.
         name: Defaults to the layer's own name, so that `get_layer` and losses
             by output name keep working.
 
     Attributes:
-        masks: The mask variable of each `(weight name, axis)`.
+        masks: The mask variable of each `(weight name, axis)`, and of each
+            `(INPUT, axis)`.
     """
 
     holds_channel_masks = True
 
-    def __init__(self, layer, axes, guarded=(), name=None, **kwargs):
+    def __init__(
+        self,
+        layer,
+        axes,
+        guarded=(),
+        form=None,
+        inputs=(),
+        name=None,
+        **kwargs,
+    ):
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, name=name or layer.name, **kwargs)
         self.axes = [(str(weight), int(axis)) for weight, axis in axes]
         self.guarded = [str(weight) for weight in guarded]
+        self.form = form
+        self.inputs = [(int(axis), int(size)) for axis, size in inputs]
         self.supports_masking = layer.supports_masking
+        self.autocast = layer.autocast
+        keras_internals.borrow_signature(self, layer)
         self.masks = {}
         if layer.built:
             self._hold()
@@ -99,15 +118,20 @@ class ChannelMask(keras.layers.Wrapper):
         """Makes the masks and ties them to the layer's variables."""
         weights = {w.name: w for w in weights_of(self.layer)}
         for name, axis in self.axes:
-            self.masks[name, axis] = self.add_weight(
-                shape=(weights[name].shape[axis],),
-                initializer="ones",
-                trainable=False,
-                dtype="float32",
-                autocast=False,
-                name=f"{name.replace('/', '_')}_axis{axis}_mask",
-            )
+            self._add_mask(name, axis, weights[name].shape[axis])
+        for axis, size in self.inputs:
+            self._add_mask(INPUT, axis, size)
         self._constrain()
+
+    def _add_mask(self, name, axis, size):
+        self.masks[name, axis] = self.add_weight(
+            shape=(size,),
+            initializer="ones",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name=f"{name.replace('/', '_')}_axis{axis}_mask",
+        )
 
     def _constrain(self):
         weights = {w.name: w for w in weights_of(self.layer)}
@@ -122,7 +146,7 @@ class ChannelMask(keras.layers.Wrapper):
 
     def call(self, *args, **kwargs):
         if not self.guarded:
-            return self.layer(*args, **kwargs)
+            return self._compute(*args, **kwargs)
         guarded = {
             id(w.variable): self._masked(w)
             for w in weights_of(self.layer)
@@ -134,12 +158,23 @@ class ChannelMask(keras.layers.Wrapper):
             for variable in self.layer.variables
         ]
         with keras.StatelessScope(state_mapping=values) as scope:
-            outputs = self.layer(*args, **kwargs)
+            outputs = self._compute(*args, **kwargs)
         for variable, before in values:
             after = scope.get_current_value(variable)
             if after is not before:  # statistics, counters, seeds
                 variable.assign(after)
         return outputs
+
+    def _compute(self, *args, **kwargs):
+        """The layer's own call, or its masked form."""
+        if self.form is None:
+            return self.layer(*args, **kwargs)
+        masks = {
+            axis: mask.value
+            for (name, axis), mask in self.masks.items()
+            if name == INPUT
+        }
+        return FORMS[self.form](ops, self.layer, args[0], masks)
 
     def _masked(self, weight):
         masks = [
@@ -181,4 +216,6 @@ class ChannelMask(keras.layers.Wrapper):
             **super().get_config(),
             "axes": self.axes,
             "guarded": self.guarded,
+            "form": self.form,
+            "inputs": self.inputs,
         }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tf_channel_prune import graph as graphs
+from tf_channel_prune.channels import INPUT
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
@@ -27,35 +28,27 @@ def make_sparse(channels: Channels, alive=None):
     """
     if alive is None:
         alive = np.ones(channels.unit_count, bool)
-    axes = _prunable_axes(channels)
     table = np.append(alive, True)
+    prunable = np.zeros(channels.unit_count + 1, bool)
+    for group in channels.prunable:
+        prunable[group.units] = True
 
     def hold(node, layer):
         from tf_channel_prune.masking import holders
 
         mine = {
-            (weight.name, axis): table[units]
-            for weight in node.weights
-            for axis, units in axes.get(weight.key, ())
+            key: table[units]
+            for key, units in channels.mask_units(node).items()
+            if prunable[units].any()
         }
         if not mine:
             return layer
         guarded = _guarded(channels, node)
-        return holders.wrap(channels.graph, layer, mine, guarded)
+        watches = any(name == INPUT for name, _ in mine)
+        form = channels.form(node) if watches else None
+        return holders.wrap(channels.graph, layer, mine, guarded, form)
 
     return graphs.replay(channels.graph, hold=hold)
-
-
-def _prunable_axes(channels):
-    """`(axis, units)` pairs per weight, where any unit is prunable."""
-    prunable = np.zeros(channels.unit_count + 1, bool)
-    for group in channels.prunable:
-        prunable[group.units] = True
-    axes: dict[int, list] = {}
-    for (key, axis), units in channels.weight_units.items():
-        if prunable[units].any():
-            axes.setdefault(key, []).append((axis, units))
-    return axes
 
 
 def _guarded(channels, node) -> list[str]:
@@ -80,6 +73,14 @@ def _guarded(channels, node) -> list[str]:
             for (key, _), units in channels.weight_units.items()
         )
     ]
+
+
+def _owner(node, key):
+    """What a mask lies on: a weight's axis, or an operation's input axis."""
+    name, axis = key
+    if name == INPUT:
+        return id(node.operation), axis
+    return node.weight(name).key, axis
 
 
 class Masks:
@@ -118,14 +119,15 @@ class Masks:
     def _without_masks(self):
         """Units that lie on a weight axis which has no mask."""
         held = {
-            (node.weight(name).key, axis)
+            _owner(node, key)
             for node in self._holders
-            for name, axis in node.holder.masks
+            for key in node.holder.masks
         }
         bare = [
             units
-            for key, units in self.channels.weight_units.items()
-            if key not in held
+            for node in self.channels.graph.nodes
+            for key, units in self.channels.mask_units(node).items()
+            if _owner(node, key) not in held
         ]
         units = np.unique(np.concatenate(bare)) if bare else np.zeros(0, int)
         return units[units >= 0]
@@ -153,11 +155,10 @@ class Masks:
     def _held(self):
         """`(node, units, ((weight name, axis), mask))` of every mask."""
         for node in self._holders:
-            for (name, axis), mask in node.holder.masks.items():
-                key = (node.weight(name).key, axis)
-                units = self.channels.weight_units.get(key)
-                if units is not None:
-                    yield node, units, ((name, axis), to_numpy(mask) > 0.5)
+            units = self.channels.mask_units(node)
+            for key, mask in node.holder.masks.items():
+                if key in units:
+                    yield node, units[key], (key, to_numpy(mask) > 0.5)
 
     def set(self, alive: np.ndarray, optimizer=None) -> None:
         """Sets all masks and zeroes what they mask.
@@ -184,12 +185,10 @@ class Masks:
             return
         masks: dict[int, list] = {}
         for node, _, ((name, axis), mask) in self._held():
-            if not mask.all():
+            if name != INPUT and not mask.all():
                 key = node.weight(name).key
                 masks.setdefault(key, []).append((axis, mask))
-        for slot in optimizers.slots(
-            optimizer, self.model.trainable_variables
-        ):
+        for slot in optimizers.slots(optimizer, self.model.trainable_variables):
             if id(slot.trained) in masks and slot.whole:
                 value = to_numpy(slot.variable).copy()
                 for axis, mask in masks[id(slot.trained)]:
@@ -209,7 +208,7 @@ class Masks:
             for key in values:
                 mask = node.holder.masks[key]
                 before.append((mask, np.array(to_numpy(mask))))
-            for name in dict.fromkeys(name for name, _ in values):
+            for name in dict.fromkeys(n for n, _ in values if n != INPUT):
                 variable = node.weight(name).variable
                 before.append((variable, np.array(to_numpy(variable))))
         try:

@@ -37,10 +37,16 @@ def transform(sparse, samples=None):
 def make_slim(channels: Channels, alive: np.ndarray):
     """The model with only the units in `alive`; not verified."""
     kept = channels.kept(alive)
-
-    def change(node):
+    changes = {}
+    factors = {}
+    for node in channels.graph.nodes:
         rule = rule_for(node.kinds)
-        return None if rule is None else rule.slim(node, kept)
+        if rule is not None:
+            change = changes[node.index] = rule.slim(node, kept)
+            for name, factor in change.scale.items():
+                weight = node.weight(name)
+                if weight is not None:
+                    factors[weight.key] = factor
 
     def value(weight):
         array = weight.array
@@ -53,6 +59,11 @@ def make_slim(channels: Channels, alive: np.ndarray):
             )
         whole = all(p.size == s for p, s in zip(picks, array.shape))
         # All axes at once: a large kernel is copied once.
-        return array if whole else array[np.ix_(*picks)]
+        array = array if whole else array[np.ix_(*picks)]
+        factor = factors.get(weight.key, 1.0)
+        return array if factor == 1.0 else array * factor
+
+    def change(node):
+        return changes.get(node.index)
 
     return graphs.replay(channels.graph, change=change, value=value)

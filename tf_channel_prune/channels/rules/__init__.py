@@ -1,8 +1,12 @@
 """One class per family of operations; see the README one folder up."""
 
 from tf_channel_prune.channels.rules import activations  # noqa: F401
+from tf_channel_prune.channels.rules import attention  # noqa: F401
+from tf_channel_prune.channels.rules import contractions  # noqa: F401
 from tf_channel_prune.channels.rules import convolutions  # noqa: F401
 from tf_channel_prune.channels.rules import dense  # noqa: F401
+from tf_channel_prune.channels.rules import einsum_dense  # noqa: F401
+from tf_channel_prune.channels.rules import embedding  # noqa: F401
 from tf_channel_prune.channels.rules import merging  # noqa: F401
 from tf_channel_prune.channels.rules import normalization  # noqa: F401
 from tf_channel_prune.channels.rules import ops_contraction  # noqa: F401

@@ -69,7 +69,6 @@ class ActivationRule(Rule):
 
 # Activations that are layers or operations of their own, by kind.
 _FUNCTIONS = {
-    "ReLU": "relu",
     "LeakyReLU": "leaky_relu",
     "ELU": "elu",
     "ops.Relu": "relu",
@@ -100,10 +99,17 @@ class FunctionRule(Rule):
     """Activations that are layers or operations of their own."""
 
     def label(self, node, scope):
-        labels = scope.input(node)
         name = next(_FUNCTIONS[k] for k in node.kinds if k in _FUNCTIONS)
-        zero = labels.zero and name in ZERO_STAYS
-        scope.passes(node, labels, zero)
+        scope.passes(node, scope.input(node), name in ZERO_STAYS)
+
+
+@register("ReLU")
+class ReLURule(Rule):
+    """`negative_slope * (x - threshold)` below the threshold."""
+
+    def label(self, node, scope):
+        lifted = node.config["negative_slope"] and node.config["threshold"]
+        scope.passes(node, scope.input(node), not lifted)
 
 
 @register("PReLU")

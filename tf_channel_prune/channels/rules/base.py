@@ -34,6 +34,8 @@ class Change:
     Attributes:
         config: Constructor arguments that change.
         args, kwargs: The whole call arguments, or None to leave them.
+        scale: Factors by weight name, applied after slicing, where the
+            operation itself scales by a size that changes.
         take: `(axis, indices)`: the operation is replaced by picking these
             positions of its first input.
     """
@@ -42,6 +44,7 @@ class Change:
     args: tuple | None = None
     kwargs: dict[str, Any] | None = None
     take: list[tuple[int, np.ndarray]] | None = None
+    scale: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Kept:

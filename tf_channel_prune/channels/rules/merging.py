@@ -11,13 +11,14 @@ from tf_channel_prune.channels.rules.base import register
 def zero_after(parts: list[Labels], product: bool) -> bool:
     """Whether a masked channel is zero after the parts meet.
 
-    A product is zero where one factor is; a sum only where all terms that
-    reach the channel are, and a term without labels is not.
+    A product is zero where one factor is, a sum where all terms are. A part
+    that is stretched along an axis, or has no labels there, is not.
     """
-    carriers = [p for p in parts if p.axes]
-    if product:
-        return any(p.zero for p in carriers)
-    return len(carriers) == len(parts) and all(p.zero for p in parts)
+    # Axes count from the end, since parts of lower rank are stretched.
+    carried = [{a - len(p.shape) for a in p.axes if p.zero} for p in parts]
+    labelled = {a - len(p.shape) for p in parts for a in p.axes}
+    enough = any if product else all
+    return all(enough(axis in axes for axes in carried) for axis in labelled)
 
 
 class ElementwiseRule(Rule):
@@ -57,6 +58,14 @@ class ProductLayerRule(ElementwiseRule):
     """The merging layer that is zero where one factor is."""
 
     product = True
+
+
+_SCALED_SUM = "src.applications.inception_resnet_v2.CustomScaleLayer"
+
+
+@register(f"keras.{_SCALED_SUM}", f"tf_keras.{_SCALED_SUM}")
+class ScaledSumRule(ElementwiseRule):
+    """InceptionResNetV2's `x + scale * y`."""
 
 
 @register("Concatenate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tf_channel_prune.channels.rules.base import Change
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 
@@ -22,6 +23,109 @@ class BatchNormalizationRule(Rule):
         zero = node.weight("gamma") is not None or labels.zero
         others = labels.without(axis)
         scope.output(node, labels.axes, zero and not others)
+
+
+_LAYER_SCALE = "src.applications.convnext.LayerScale"
+
+
+@register(f"keras.{_LAYER_SCALE}", f"tf_keras.{_LAYER_SCALE}")
+class LayerScaleRule(Rule):
+    """ConvNeXt's scale: `x * gamma` along the last axis."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        scope.carry(node, node.weights[0], 0, labels.axis(-1))
+        # gamma masks its own axis; others stay as they come.
+        zero = labels.zero or not labels.without(-1)
+        scope.output(node, labels.axes, zero)
+
+    def slim(self, node, kept):
+        return Change({"projection_dim": kept.size(node.inputs[0], -1)})
+
+
+@register("LayerNormalization", "RMSNormalization")
+class LayerNormalizationRule(Rule):
+    """Statistics over `axis`; gamma and beta have those axes' shape."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axes = normalised_axes(node, len(labels.shape))
+        inside = {}
+        for position, axis in enumerate(axes):
+            vector = labels.axes.get(axis)
+            for weight in node.weights:
+                carried = scope.carry(node, weight, position, vector)
+                vector = None if carried is None else vector
+            if vector is not None:
+                inside[axis] = vector
+        if inside:
+            form = "layer_norm"
+            if node.kind == "RMSNormalization":
+                form = "rms_norm"
+            scope.watch(node, form, inside)
+        # Positions outside `axis` are lifted by beta, or by 0 / 0.
+        zero = not labels.without(*axes)
+        scope.output(node, labels.axes, zero)
+
+
+@register("GroupNormalization")
+class GroupNormalizationRule(Rule):
+    """Statistics over all positions of each group of channels."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axis = node.config["axis"] % len(labels.shape)
+        for vector in labels.without(axis).values():
+            scope.space.freeze(vector, f"{node.name} takes statistics over it")
+        vector = labels.axes.get(axis)
+        if vector is not None and not self._by_channel(node, vector.size):
+            rows = vector.reshape(node.config["groups"], -1)
+            for row in rows[1:]:
+                scope.space.unite(
+                    rows[0], row, f"{node.name} cuts its groups alike"
+                )
+            scope.watch(node, "group_norm", {axis: vector})
+        for weight in node.weights:
+            scope.carry(node, weight, 0, vector)
+        # By channel, a channel of zeros is beta = 0 whatever gamma is.
+        zero = labels.zero or node.weight("gamma") is not None
+        if vector is not None and not self._by_channel(node, vector.size):
+            zero = True
+        axes = {} if vector is None else {axis: vector}
+        scope.output(node, axes, zero)
+
+    def _by_channel(self, node, channels):
+        return node.config["groups"] in (channels, -1)
+
+    def slim(self, node, kept):
+        number = node.inputs[0]
+        axis = node.config["axis"]
+        size = kept.scope.tensors[number].shape[axis]
+        if not self._by_channel(node, size):
+            return Change()
+        return Change({"groups": kept.size(number, axis)})
+
+
+@register("UnitNormalization")
+class UnitNormalizationRule(Rule):
+    """Divides by the norm over `axis`."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axes = normalised_axes(node, len(labels.shape))
+        inside = {a: v for a, v in labels.axes.items() if a in axes}
+        # A masked channel that is zero adds nothing to the norm.
+        if inside and not labels.zero:
+            scope.watch(node, "zeroed", inside)
+        zero = labels.zero or not labels.without(*axes)
+        scope.output(node, labels.axes, zero)
+
+
+def normalised_axes(node, rank: int) -> list[int]:
+    """The config's `axis` as positive numbers in ascending order."""
+    axis = node.config["axis"]
+    axes = axis if isinstance(axis, (list, tuple)) else [axis]
+    return sorted(a % rank for a in axes)
 
 
 @register("Normalization")

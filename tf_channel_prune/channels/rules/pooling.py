@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tf_channel_prune.channels.labels import Labels
+from tf_channel_prune.channels.rules.base import Change
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.rules.convolutions import channel_axis
@@ -18,7 +21,6 @@ def _dims(*names):
 @register(
     *_dims("MaxPooling", "AveragePooling", "UpSampling", "Cropping"),
     *_dims("ZeroPadding", "AdaptiveAveragePooling", "AdaptiveMaxPooling"),
-    "Resizing",
 )
 class SpatialRule(Rule):
     """Each channel by itself; zero stays zero."""
@@ -28,6 +30,18 @@ class SpatialRule(Rule):
         axis, vector = consume(node, scope, "moves or mixes positions")
         axes = {} if vector is None else {axis: vector}
         scope.output(node, axes, labels.zero, origin=labels.origin)
+
+
+@register("Resizing")
+class ResizingRule(SpatialRule):
+    """Like pooling, but what it pads with may not be zero."""
+
+    def label(self, node, scope):
+        super().label(node, scope)
+        if node.config["pad_to_aspect_ratio"] and node.config["fill_value"]:
+            number = node.outputs[0]
+            labels = scope.tensors[number]
+            scope.tensors[number] = dataclasses.replace(labels, zero=False)
 
 
 @register(*_dims("GlobalMaxPooling", "GlobalAveragePooling"))
@@ -43,8 +57,12 @@ class GlobalPoolingRule(Rule):
         scope.output(node, axes, labels.zero, origin=labels.origin)
 
 
+_DROP = "src.applications.convnext.StochasticDepth"
+
+
 @register(
-    "Dropout",
+    f"keras.{_DROP}",
+    f"tf_keras.{_DROP}",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
@@ -60,6 +78,30 @@ class PassRule(Rule):
 
     def label(self, node, scope):
         scope.passes(node, scope.input(node))
+
+
+@register("Dropout")
+class DropoutRule(PassRule):
+    """`noise_shape` names the sizes along which the noise differs."""
+
+    def label(self, node, scope):
+        super().label(node, scope)
+        if node.config.get("noise_shape") is not None:
+            scope.tie(node, "input", scope.input(node))
+
+    def slim(self, node, kept):
+        shape = node.config.get("noise_shape")
+        if shape is None:
+            return Change()
+        stay = kept.shape(node.inputs[0])
+        return Change(
+            {
+                "noise_shape": tuple(
+                    old if old in (None, 1) else new
+                    for old, new in zip(shape, stay)
+                )
+            }
+        )
 
 
 def flat_permutation(labels: Labels, node):

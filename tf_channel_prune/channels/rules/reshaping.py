@@ -57,6 +57,16 @@ def slim_target(target, sizes):
     )
 
 
+@register("RepeatVector")
+class RepeatVectorRule(Rule):
+    """A vector becomes a sequence of the same vectors."""
+
+    def label(self, node, scope):
+        labels = scope.input(node)
+        axes = {2: labels.axes[1]} if 1 in labels.axes else {}
+        scope.output(node, axes, labels.zero, origin=labels.origin)
+
+
 @register("Permute")
 class PermuteRule(Rule):
     """`dims` counts from 1 and leaves the batch out."""
