@@ -183,9 +183,8 @@ def scores(channels, criterion="l2", data=None, loss=None) -> np.ndarray:
         data, loss: See `Criterion.score`.
     """
     criterion = get(criterion)
-    return criterion.normalised(
-        channels, criterion.score(channels, data=data, loss=loss)
-    )
+    given = {"data": data, "loss": loss} if criterion.uses_data else {}
+    return criterion.normalised(channels, criterion.score(channels, **given))
 
 
 def names() -> list[str]:
