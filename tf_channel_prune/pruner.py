@@ -293,6 +293,11 @@ class Pruner:
     def _steps(self, channels, criterion, ratios):
         return steps(channels, criteria.scores(channels, criterion), ratios)
 
+    @property
+    def digest(self) -> str:
+        """Another one for another graph, other weights or other excludes."""
+        return text_digest(json.dumps(self._origin_of("l2")))
+
     @functools.cached_property
     def _graph_digest(self) -> str:
         return graph_digest(self._channels.graph)

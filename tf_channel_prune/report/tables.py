@@ -89,3 +89,25 @@ def group_table(groups) -> Table:
             names += f" and {len(group.layers) - 4} more"
         table.add_row(group.name, str(group.size), names, group.reason)
     return table
+
+
+def comparison(models: dict, scores: dict | None = None) -> Table:
+    """One column a model: what it costs, and its score if there is one.
+
+    Args:
+        models: The `Cost` of each model, by a name for it.
+        scores: Scores by the same names.
+    """
+    table = Table()
+    table.add_column("")
+    for name in models:
+        table.add_column(name, justify="right")
+    if scores:
+        table.add_row("score", *(f"{scores[name]:.4g}" for name in models))
+    rows = zip(
+        ("FLOPs", "parameters", "activations"),
+        zip(*map(_amounts, models.values())),
+    )
+    for title, amounts in rows:
+        table.add_row(title, *amounts)
+    return table
