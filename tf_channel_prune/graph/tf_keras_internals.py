@@ -6,12 +6,14 @@ serve both. Checked on tf_keras 2.21. Nothing outside this room touches them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
 
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph.structure import map_arguments
@@ -292,9 +294,37 @@ def call_like(holder, layer) -> None:
 
 def constrain(variable, constraint) -> None:
     """Sets the constraint of a variable that is made already."""
-    inner = getattr(variable, "_variable", variable)  # AutoCastVariable
+    inner = variable
+    if isinstance(variable, AutoCastVariable):
+        inner = variable._variable
     for value in getattr(inner, "values", None) or [inner]:
         value._constraint = constraint
+
+
+@contextlib.contextmanager
+def reading(layer, values):
+    """Lets a layer's call read other values for some of its variables.
+
+    Args:
+        layer: A built layer.
+        values: A tensor per variable, by the variable's id.
+    """
+    saved = []
+    for part in layer._flatten_layers():
+        for name, variable in list(vars(part).items()):
+            if id(variable) in values and is_variable(variable):
+                saved.append((part, name, variable))
+    try:
+        for part, name, variable in saved:
+            tensor = values[id(variable)]
+            if isinstance(variable, AutoCastVariable):
+                tensor = tf.cast(tensor, part.compute_dtype)
+            # Setting it as an attribute would have Keras track the tensor.
+            vars(part)[name] = tensor
+        yield
+    finally:
+        for part, name, variable in saved:
+            vars(part)[name] = variable
 
 
 def compile_like(old, new) -> None:

@@ -49,6 +49,10 @@ class ChannelMask(tf_keras.layers.Wrapper):
     Args:
         layer: The wrapped layer.
         axes: `(weight name, axis)` pairs to hold masks for.
+        guarded: Names of weights that are masked in the forward pass too,
+            for what a gradient would leave in an optimizer's averages before
+            the constraint acts. Defaults to none: the forward pass is the
+            layer's own.
         sizes: The length of each of these axes. Defaults to what the layer
             has, which must be built then.
         name: Defaults to the layer's own name, so that `get_layer` and losses
@@ -60,7 +64,9 @@ class ChannelMask(tf_keras.layers.Wrapper):
 
     holds_channel_masks = True
 
-    def __init__(self, layer, axes, sizes=None, name=None, **kwargs):
+    def __init__(
+        self, layer, axes, guarded=(), sizes=None, name=None, **kwargs
+    ):
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, name=name or layer.name, **kwargs)
         # The layer casts its inputs itself.
@@ -69,6 +75,7 @@ class ChannelMask(tf_keras.layers.Wrapper):
         if sizes is None:
             weights = {w.name: w for w in weights_of(layer)}
             sizes = [weights[name].shape[axis] for name, axis in self.axes]
+        self.guarded = [str(weight) for weight in guarded]
         self.sizes = [int(size) for size in sizes]
         self.supports_masking = layer.supports_masking
         tf_keras_internals.call_like(self, layer)
@@ -115,9 +122,25 @@ class ChannelMask(tf_keras.layers.Wrapper):
         self._constrained = True
 
     def call(self, *args, **kwargs):
+        if self.guarded and self._constrained:
+            values = {
+                weight.key: self._masked(weight)
+                for weight in weights_of(self.layer)
+                if weight.name in self.guarded
+            }
+            with tf_keras_internals.reading(self.layer, values):
+                return self.layer(*args, **kwargs)
         result = self.layer(*args, **kwargs)
         self._constrain()
         return result
+
+    def _masked(self, weight):
+        masks = [
+            (axis, mask)
+            for (name, axis), mask in self.masks.items()
+            if name == weight.name
+        ]
+        return MaskConstraint(masks)(tf.convert_to_tensor(weight.variable))
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)
@@ -138,21 +161,18 @@ class ChannelMask(tf_keras.layers.Wrapper):
     def enforce(self, names=None) -> None:
         """Zeroes what is masked (after something else wrote the weights)."""
         for weight in weights_of(self.layer):
-            masks = [
-                (axis, mask)
-                for (name, axis), mask in self.masks.items()
-                if name == weight.name and (names is None or name in names)
-            ]
-            if masks:
-                constraint = MaskConstraint(masks)
-                weight.variable.assign(
-                    constraint(tf.convert_to_tensor(weight.variable))
-                )
+            if names is None or weight.name in names:
+                weight.variable.assign(self._masked(weight))
 
     def get_config(self):
         config = super().get_config()
         config["layer"] = tf_keras.saving.serialize_keras_object(self.layer)
-        return {**config, "axes": self.axes, "sizes": self.sizes}
+        return {
+            **config,
+            "axes": self.axes,
+            "guarded": self.guarded,
+            "sizes": self.sizes,
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
