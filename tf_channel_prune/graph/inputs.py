@@ -28,7 +28,9 @@ def random_inputs(model, batch: int = 2, seed: int = 0):
             return rng.random(shape) < 0.5
         return rng.standard_normal(shape).astype("float32")
 
-    struct = getattr(model, "_inputs_struct", None)
+    struct = getattr(model, "_inputs_struct", None)  # Keras 3
+    if struct is None:
+        struct = getattr(model, "_nested_inputs", None)  # tf_keras
     if struct is None:
         struct = model.inputs
     values = _map(one, struct)

@@ -16,6 +16,31 @@ from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
 
+kind = keras
+flatten = tree.flatten
+
+
+def is_tensor(value) -> bool:
+    """Whether a call argument is a symbolic tensor."""
+    return isinstance(value, keras.KerasTensor)
+
+
+def is_variable(value) -> bool:
+    return isinstance(value, keras.Variable)
+
+
+def to_array(value) -> np.ndarray:
+    return keras.ops.convert_to_numpy(value)
+
+
+def is_layer(operation) -> bool:
+    return isinstance(operation, keras.layers.Layer)
+
+
+def tensor_facts(tensor):
+    """Shape, dtype and name of a symbolic tensor."""
+    return tuple(tensor.shape), str(tensor.dtype), tensor_name(tensor)
+
 
 def functional(operation):
     """The functional graph of a model, or None if it has none.
@@ -202,6 +227,23 @@ def without_initialization(layer):
     finally:
         for part, name, value in saved:
             object.__setattr__(part, name, value)
+
+
+def sequential(input_tensor, layers, name):
+    """A Sequential model of layers that were already called in a chain."""
+    first = input_tensor._keras_history.operation
+    return keras.Sequential([first, *layers], name=name)
+
+
+def take(tensor, indices, axis):
+    return keras.ops.take(tensor, indices, axis=axis)
+
+
+def copy_trainable(old, new) -> None:
+    """Sets which of a layer's weights train, as in the layer it copies."""
+    for theirs, ours in zip(old, new):
+        if ours.variable.trainable != theirs.trainable:
+            ours.variable.trainable = theirs.trainable
 
 
 def build_for(layer, args, kwargs) -> None:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import keras
-from keras import tree
-
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import opening
 from tf_channel_prune.graph import variables
@@ -23,11 +20,12 @@ from tf_channel_prune.graph.structure import Tensor
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import Weight
 from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.graph.structure import map_arguments
 
 
 def read(model, keep_whole) -> Graph:
     """Reads a Keras 3 model; see `tf_channel_prune.graph.read`."""
-    return _Reader(keep_whole).read(model)
+    return Reader(keep_whole).read(model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +40,17 @@ class _Place:
         return "/".join((*self.scope, ".".join((*self.opened, name))))
 
 
-class _Reader:
-    """Collects tensors and nodes while walking the nested models."""
+class Reader:
+    """Collects tensors and nodes while walking the nested models.
+
+    What differs between the two Kerases is behind `internals`, `opening` and
+    `holding`.
+    """
+
+    flavour = "keras"
+    internals = keras_internals
+    opening = opening
+    holding = variables
 
     def __init__(self, keep_whole):
         self.keep_whole = keep_whole
@@ -55,9 +62,9 @@ class _Reader:
         self.variables: dict[int, tuple[Block, int]] = {}
 
     def read(self, model) -> Graph:
-        inner = keras_internals.functional(model)
+        inner = self.internals.functional(model)
         if inner is None:
-            inner = opening.open_model(model)
+            inner = self.opening.open_model(model)
             self.notes.append(
                 f"{model.name!r} is a subclass of keras.Model; it was read by "
                 "calling it on symbolic tensors. Models made from it are "
@@ -66,17 +73,14 @@ class _Reader:
         root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
-        return Graph(self.tensors, self.nodes, root, "keras", self.notes)
+        return Graph(self.tensors, self.nodes, root, self.flavour, self.notes)
 
     def tensor(self, keras_tensor) -> int:
         """The number of a symbolic tensor, a new one at first sight."""
         number = self.numbers.get(id(keras_tensor))
         if number is None:
-            number = self._new_tensor(
-                keras_tensor.shape,
-                keras_tensor.dtype,
-                keras_internals.tensor_name(keras_tensor),
-            )
+            facts = self.internals.tensor_facts(keras_tensor)
+            number = self._new_tensor(*facts)
             self.numbers[id(keras_tensor)] = number
             self.alive.append(keras_tensor)
         return number
@@ -93,14 +97,14 @@ class _Reader:
         for inner_tensor, number in zip(functional.inputs, inputs):
             self.numbers[id(inner_tensor)] = number
             self.alive.append(inner_tensor)
-        self._walk(list(keras_internals.ordered_nodes(functional)), place)
+        self._walk(list(self.internals.ordered_nodes(functional)), place)
         block.outputs = [self.tensor(t) for t in functional.outputs]
-        block.input_structure, block.output_structure = tree.map_structure(
-            self._reference, keras_internals.structures(functional)
+        block.input_structure, block.output_structure = map_arguments(
+            self._reference, self.internals.structures(functional)
         )
 
     def _walk(self, keras_nodes, place):
-        ends, inside = variables.held(keras_nodes)
+        ends, inside = self.holding.held(keras_nodes)
         for keras_node in keras_nodes:
             if id(keras_node) in ends:
                 self._held(keras_node, ends[id(keras_node)], place)
@@ -109,14 +113,14 @@ class _Reader:
 
     def _step(self, keras_node, place):
         operation = keras_node.operation
-        nested = keras_internals.functional(operation)
+        nested = self.internals.functional(operation)
         if nested is not None:
             self._nested(operation, nested, keras_node, place)
             return
-        layer = keras_internals.unwrapped(operation)
+        layer = self.internals.unwrapped(operation)
         kinds = kinds_of(type(layer))
         if not self.keep_whole(kinds):
-            opened = opening.open_call(operation, keras_node)
+            opened = self.opening.open_call(operation, keras_node)
             if opened.nodes is not None:
                 self._opened(opened, operation, keras_node, place)
                 return
@@ -128,7 +132,7 @@ class _Reader:
     def _nested(self, model, functional, keras_node, place):
         """A model used as one layer: its nodes inline, its block nested."""
         args, kwargs = self._arguments(keras_node, place)
-        given = keras_internals.match_inputs(functional, args, kwargs)
+        given = self.internals.match_inputs(functional, args, kwargs)
         inner = Block(
             model,
             model.name,
@@ -168,6 +172,9 @@ class _Reader:
         for outer, inner in zip(keras_node.outputs, opened.outputs):
             self.numbers[id(outer)] = self.tensor(inner)
 
+    def weights_of(self, layer) -> list[Weight]:
+        return weights_of(layer)
+
     def _call(self, keras_node, layer, kinds, place, reason):
         args, kwargs = self._arguments(keras_node, place)
         holder = keras_node.operation
@@ -178,10 +185,10 @@ class _Reader:
             args=args,
             kwargs=kwargs,
             outputs=[self.tensor(t) for t in keras_node.outputs],
-            weights=weights_of(layer),
+            weights=self.weights_of(layer),
             operation=layer,
-            read_config=lambda: keras_internals.config(layer),
-            is_layer=isinstance(layer, keras.layers.Layer),
+            read_config=lambda: self.internals.config(layer),
+            is_layer=self.internals.is_layer(layer),
             holder=None if holder is layer else holder,
             closed_reason=reason,
         )
@@ -212,19 +219,19 @@ class _Reader:
 
     def _reference(self, value, place=None):
         """A call argument with numbers in place of tensors."""
-        if isinstance(value, keras.KerasTensor):
+        if self.internals.is_tensor(value):
             return TensorRef(self.tensor(value))
-        if isinstance(value, keras.Variable):
-            if variables.is_held(value):
+        if self.internals.is_variable(value):
+            if self.holding.is_held(value):
                 return TensorRef(self._variable(value, place))
-            value = keras.ops.convert_to_numpy(value)
-        if variables.is_array(value):
+            value = self.internals.to_array(value)
+        if self.holding.is_array(value):
             return TensorRef(self._constant(value, place))
         return value
 
     def _constant(self, value, place) -> int:
         """An array used by an operation: a node of its own holds it."""
-        value = keras.ops.convert_to_numpy(value)
+        value = self.internals.to_array(value)
         number = self._new_tensor(value.shape, value.dtype, "constant")
         self._add(
             place,
@@ -261,13 +268,13 @@ class _Reader:
     def _held(self, end, layer_node, place):
         """A variable that a model made by this package holds in a layer."""
         holder = layer_node.operation
-        layer = keras_internals.unwrapped(holder)
+        layer = self.internals.unwrapped(holder)
         self._add(
             place,
             name=place.name(holder.name),
             kinds=(variables.VARIABLE,),
             outputs=[self.tensor(end.outputs[0])],
-            weights=weights_of(layer),
+            weights=self.weights_of(layer),
             operation=layer,
             read_config=layer.get_config,
             is_layer=False,
@@ -277,7 +284,7 @@ class _Reader:
 
 def weights_of(layer) -> list[Weight]:
     """A layer's variables, named by their path inside the layer."""
-    if not isinstance(layer, keras.layers.Layer):
+    if not keras_internals.is_layer(layer):
         return []
     names = keras_internals.variable_names(layer)
     return [_weight(v, name) for v, name in names]

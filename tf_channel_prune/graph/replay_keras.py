@@ -7,9 +7,7 @@ anew: a new layer from its config, new arguments, sliced weights.
 
 from __future__ import annotations
 
-import keras
 import numpy as np
-from keras import tree
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import keras_internals
@@ -39,14 +37,18 @@ def replay(graph: Graph, change=None, value=None, hold=None):
     Returns:
         A model with weights of its own, compiled like the original.
     """
-    builder = _Builder(graph, change, value, hold)
-    model = builder.build(graph.root)
-    keras_internals.compile_like(graph.root.model, model)
-    return model
+    return Builder(graph, change, value, hold).whole()
 
 
-class _Builder:
-    """Makes each operation once and calls it wherever the graph does."""
+class Builder:
+    """Makes each layer once and calls it wherever the graph does.
+
+    What differs between the two Kerases is behind `internals` and `holding`.
+    """
+
+    internals = keras_internals
+    holding = variables
+    weights_of = staticmethod(weights_of)
 
     def __init__(self, graph, change, value, hold):
         self.graph = graph
@@ -57,9 +59,15 @@ class _Builder:
         self.models: dict[int, object] = {}
         self.names: set[tuple] = set()
 
+    def whole(self):
+        """The whole model, compiled like the one that was read."""
+        model = self.build(self.graph.root)
+        self.internals.compile_like(self.graph.root.model, model)
+        return model
+
     def build(self, block: Block, given=None):
         """The model of a block; `given` are the outer symbolic inputs."""
-        inner = keras_internals.functional(block.model)
+        inner = self.internals.functional(block.model)
         inputs = self._inputs(block, inner, given)
         symbolic = dict(zip(block.inputs, inputs))
         for step in block.steps:
@@ -77,15 +85,15 @@ class _Builder:
             shape, dtype, name, options = tensor.shape, tensor.dtype, None, {}
             if inner is not None:
                 own = inner.inputs[position]
-                shape, dtype, name = own.shape, own.dtype, own.name
-                options = keras_internals.input_options(own)
+                shape, dtype, name = self.internals.tensor_facts(own)
+                options = self.internals.input_options(own)
             if given is not None:
                 shape = tuple(
                     None if old is None else new
                     for old, new in zip(shape, given[position].shape)
                 )
             made.append(
-                keras.Input(
+                self.internals.kind.Input(
                     batch_shape=shape, dtype=dtype, name=name, **options
                 )
             )
@@ -96,24 +104,24 @@ class _Builder:
         name = block.name
         if block is not self.graph.root:
             name = self._name(block, name)
-        if type(block.model) is keras.Sequential and self._is_chain(block):
+        kind = self.internals.kind
+        if type(block.model) is kind.Sequential and self._is_chain(block):
             layers = [
                 self.models[id(step.model)]
                 if isinstance(step, Block)
                 else self.operations[id(step.operation)]
                 for step in block.steps
             ]
-            first = inputs[0]._keras_history.operation
-            model = keras.Sequential([first, *layers], name=name)
+            model = self.internals.sequential(inputs[0], layers, name)
         else:
             given = dict(zip(block.inputs, inputs))
-            model = keras.Model(
+            model = kind.Model(
                 self._filled(block.input_structure, given),
                 self._filled(block.output_structure, symbolic),
                 name=name,
             )
         if not block.model.trainable:
-            keras_internals.freeze_alone(model)
+            self.internals.freeze_alone(model)
         return model
 
     def _is_chain(self, block) -> bool:
@@ -133,7 +141,7 @@ class _Builder:
             model = self.models[id(block.model)] = self.build(block, given)
         args = self._filled(block.args, symbolic)
         kwargs = self._filled(block.kwargs, symbolic)
-        outputs = tree.flatten(model(*args, **kwargs))
+        outputs = self.internals.flatten(model(*args, **kwargs))
         symbolic.update(zip(block.outputs, outputs))
 
     def _call(self, node, symbolic, anchor):
@@ -159,7 +167,7 @@ class _Builder:
                 outputs = operation(*args, **kwargs)
         else:
             outputs = self._made(node, config)(*args, **kwargs)
-        symbolic.update(zip(node.outputs, tree.flatten(outputs)))
+        symbolic.update(zip(node.outputs, self.internals.flatten(outputs)))
 
     def _arguments(self, node, change, symbolic):
         args, kwargs = node.args, node.kwargs
@@ -185,7 +193,7 @@ class _Builder:
     def _take(self, tensor, picks):
         """Some positions of a tensor, axis by axis."""
         for axis, indices in picks:
-            tensor = keras.ops.take(tensor, np.asarray(indices), axis=axis)
+            tensor = self.internals.take(tensor, np.asarray(indices), axis)
         return tensor
 
     def _symbolic_somewhere(self, args, kwargs, anchor):
@@ -195,12 +203,12 @@ class _Builder:
         weights behind.
         """
         flat = leaves((args, kwargs))
-        if any(isinstance(leaf, keras.KerasTensor) for leaf in flat):
+        if any(self.internals.is_tensor(leaf) for leaf in flat):
             return args, kwargs
 
         def anchored(leaf):
-            if variables.is_array(leaf):
-                return variables.anchored(leaf, anchor)
+            if self.holding.is_array(leaf):
+                return self.holding.anchored(leaf, anchor)
             return leaf
 
         return map_arguments(anchored, args), map_arguments(anchored, kwargs)
@@ -209,15 +217,15 @@ class _Builder:
         """The value of a variable, held by a layer of the new model."""
         layer = self.operations.get(id(node.operation))
         if layer is None:
-            config = keras_internals.without_build_config(config)
+            config = self.internals.without_build_config(config)
             config["name"] = self._name(node, node.operation.name)
-            layer = variables.made(config)
+            layer = self.holding.made(config)
             self._fill(node, layer)
             if self.hold is not None:
                 layer = self.hold(node, layer)
             self.operations[id(node.operation)] = layer
         rank = len(self.graph.tensors[node.outputs[0]].shape)
-        return variables.value_of(layer, anchor, rank)
+        return self.holding.value_of(layer, anchor, rank)
 
     def _first_call(self, node, config, args, kwargs):
         """A new layer like the node's, with its weights, and its outputs.
@@ -227,18 +235,18 @@ class _Builder:
         """
         new = self._made(node, config)
         new.trainable = node.operation.trainable
-        with keras_internals.without_initialization(new):
+        with self.internals.without_initialization(new):
             if self.hold is None:
                 outputs = new(*args, **kwargs)
                 self._fill(node, new)
                 return new, outputs
-            keras_internals.build_for(new, args, kwargs)
+            self.internals.build_for(new, args, kwargs)
         self._fill(node, new)
         new = self.hold(node, new)
         return new, new(*args, **kwargs)
 
     def _made(self, node, config):
-        config = keras_internals.without_build_config(config)
+        config = self.internals.without_build_config(config)
         if "name" in config:
             config["name"] = self._name(node, node.operation.name)
         try:
@@ -261,7 +269,7 @@ class _Builder:
 
     def _fill(self, node, layer):
         """Gives a new layer the node's weights, sliced or whole."""
-        made = weights_of(layer)
+        made = self.weights_of(layer)
         if len(made) != len(node.weights):
             raise PruningError(
                 f"Layer {node.name!r} has {len(node.weights)} weights, but its "
@@ -277,6 +285,5 @@ class _Builder:
                     f"{tuple(array.shape)}, but the new layer has {new.shape}."
                 )
             new.variable.assign(array)
-            if new.variable.trainable != old.trainable:
-                new.variable.trainable = old.trainable
-        keras_internals.copy_state(node.operation, layer)
+        self.internals.copy_trainable(node.weights, made)
+        self.internals.copy_state(node.operation, layer)

@@ -1,11 +1,361 @@
 """The private corners of tf_keras (Keras 2) that the package needs.
 
-Checked on tf_keras 2.21. Nothing outside this room touches them.
+The same functions as in `keras_internals`, so that one reader and one builder
+serve both. Checked on tf_keras 2.21. Nothing outside this room touches them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
 import tf_keras
+from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
+
+from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph.structure import map_arguments
+
+kind = tf_keras
+flatten = tf.nest.flatten
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """A call's arguments, as Keras 3 holds them."""
+
+    args: tuple
+    kwargs: dict[str, Any]
+
+    def convert(self, function):
+        return (
+            map_arguments(function, self.args),
+            map_arguments(function, self.kwargs),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A node of tf_keras with the fields that a node of Keras 3 has."""
+
+    operation: Any
+    arguments: Arguments
+    input_tensors: list
+    outputs: list
+
+
+def call_of(node) -> Call:
+    return Call(
+        node.layer,
+        Arguments(tuple(node.call_args), dict(node.call_kwargs)),
+        list(node.keras_inputs),
+        flatten(node.outputs),
+    )
+
+
+def node_of(tensor):
+    """The node that made a symbolic tensor; None for an input."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return None
+    node = history.layer._inbound_nodes[history.node_index]
+    return None if node.is_input else node
+
+
+def is_tensor(value) -> bool:
+    """Whether a call argument is a symbolic tensor."""
+    return tf_keras.backend.is_keras_tensor(value)
+
+
+def is_variable(value) -> bool:
+    return isinstance(value, tf.Variable)
+
+
+def to_array(value) -> np.ndarray:
+    return np.asarray(tf.convert_to_tensor(value))
+
+
+def is_layer(operation) -> bool:
+    return isinstance(operation, tf_keras.layers.Layer)
+
+
+def config(operation) -> dict:
+    """The constructor arguments of a layer or an operation."""
+    return operation.get_config()
+
+
+def tensor_facts(tensor):
+    """Shape, dtype and name of a symbolic tensor.
+
+    Raises:
+        UnsupportedModelError: If not even the number of axes is known.
+    """
+    if tensor.shape.rank is None:
+        raise UnsupportedModelError(
+            f"Nothing is known of the shape of tensor {tensor.name!r}: give "
+            "the operation that makes it a shape of known length."
+        )
+    return tuple(tensor.shape.as_list()), tensor.dtype.name, tensor.name
+
+
+def functional(operation):
+    """The functional graph of a model, or None if it has none.
+
+    Raises:
+        UnsupportedModelError: If a Sequential model is not built.
+    """
+    from tf_keras.src.engine.functional import Functional
+
+    if isinstance(operation, tf_keras.Sequential):
+        if type(operation).call is not tf_keras.Sequential.call:
+            return None
+        if not operation._graph_initialized:
+            raise UnsupportedModelError(
+                f"Sequential model {operation.name!r} has no input shape yet: "
+                "call it on a batch of data, or give it an Input."
+            )
+        _with_open_batch(operation)
+        return operation
+    if isinstance(operation, Functional):
+        if type(operation).call is not Functional.call:
+            return None
+        return operation
+    return None
+
+
+def _with_open_batch(model) -> None:
+    """Lets a Sequential model that was built by data take any batch size.
+
+    It does so by itself at the first batch of another size.
+    """
+    shape = model.inputs[0].shape
+    if not model._has_explicit_input_shape and shape[0] is not None:
+        model._build_graph_network_for_inferred_shape(
+            (None, *shape[1:]), model.inputs[0].dtype
+        )
+
+
+def ordered_nodes(model):
+    """The model's calls in the order in which Keras runs them."""
+    by_depth = model._nodes_by_depth
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
+            if isinstance(node, Call):
+                yield node
+            elif not node.is_input:
+                yield call_of(node)
+
+
+def match_inputs(model, args, kwargs):
+    """The values given to a nested model, in the order of its inputs."""
+    value = args[0] if args else kwargs["inputs"]
+    return model._flatten_to_reference_inputs(value)
+
+
+def structures(model):
+    """The structures of a functional model's inputs and outputs."""
+    return model._nested_inputs, model._nested_outputs
+
+
+def variable_names(layer):
+    """`(variable, name)` pairs; a name is the path inside the layer.
+
+    The path goes by the names of sub-layers: a variable's own name still has
+    the layer's old name where the layer was renamed or loaded.
+    """
+    names: dict[int, str] = {}
+    _name_variables(layer, "", names)
+    return [(v, names[id(v)]) for v in layer.weights]
+
+
+def _name_variables(layer, prefix, names):
+    taken = set(names.values())
+    for variable in layer._trainable_weights + layer._non_trainable_weights:
+        last = variable.name.rsplit("/", 1)[-1].split(":")[0]
+        text = prefix + _SAME_NAMES.get((type(layer).__name__, last), last)
+        while text in taken:
+            text += "_"
+        taken.add(text)
+        names.setdefault(id(variable), text)
+    for inner in layer._flatten_layers(recursive=False, include_self=False):
+        _name_variables(inner, f"{prefix}{inner.name}/", names)
+
+
+# Weights that Keras 3 gives another name.
+_SAME_NAMES = {
+    ("DepthwiseConv1D", "depthwise_kernel"): "kernel",
+    ("DepthwiseConv2D", "depthwise_kernel"): "kernel",
+}
+
+
+def input_options(tensor) -> dict:
+    """Options of an input beside shape, dtype and name."""
+    layer = tensor._keras_history.layer
+    return {
+        option: True
+        for option in ("sparse", "ragged")
+        if getattr(layer, option, False)
+    }
+
+
+def sequential(input_tensor, layers, name):
+    """A Sequential model of layers that were already called in a chain.
+
+    Those calls are forgotten, so that each layer has one output.
+    """
+    before = input_tensor._keras_history.layer
+    for layer in layers:
+        node = layer._inbound_nodes.pop()
+        before._outbound_nodes.remove(node)
+        before = layer
+    return tf_keras.Sequential(
+        [input_tensor._keras_history.layer, *layers], name=name
+    )
+
+
+def take(tensor, indices, axis):
+    return tf.gather(tensor, indices, axis=axis)
+
+
+def copy_trainable(old, new) -> None:
+    """Layers say which of their weights train; see `copy_state`."""
+
+
+def copy_state(old, new) -> None:
+    """Gives a layer what another knows beside its config and weights."""
+    if isinstance(old, tf_keras.layers.Layer):
+        pairs = zip(old._flatten_layers(), new._flatten_layers())
+        for theirs, ours in pairs:
+            ours._trainable = theirs._trainable
+    if hasattr(new, "finalize_state"):
+        new.finalize_state()
+
+
+def freeze_alone(model) -> None:
+    """Makes a model untrainable and leaves its layers' own settings."""
+    model._trainable = False
+
+
+@contextlib.contextmanager
+def without_initialization(layer):
+    """Weights made inside start at zero: they are about to be given values.
+
+    The layer keeps its own initializers.
+    """
+    zeros = tf_keras.initializers.Zeros()
+    saved = []
+    for part in layer._flatten_layers():
+        for name, value in list(vars(part).items()):
+            if isinstance(value, tf_keras.initializers.Initializer):
+                saved.append((part, name, value))
+    try:
+        for part, name, _ in saved:
+            vars(part)[name] = zeros
+        yield
+    finally:
+        for part, name, value in saved:
+            vars(part)[name] = value
+
+
+def build_for(layer, args, kwargs) -> None:
+    """Builds a layer for symbolic arguments without joining their graph."""
+    if layer.built:
+        return
+
+    def fresh(value):
+        if is_tensor(value):
+            return tf_keras.Input(type_spec=value.type_spec)
+        return value
+
+    layer(*map_arguments(fresh, args), **map_arguments(fresh, kwargs))
+    layer._inbound_nodes.clear()
+
+
+def without_build_config(config):
+    """Configs of tf_keras hold no stale shapes."""
+    return config
+
+
+def unwrapped(operation):
+    """The layer inside one of this package's mask holders, else itself."""
+    if getattr(operation, "holds_channel_masks", False):
+        return operation.layer
+    return operation
+
+
+def call_like(holder, layer) -> None:
+    """Makes a wrapper's call take the arguments that the layer's takes."""
+    from tf_keras.src.utils.layer_utils import CallFunctionSpec
+
+    holder._call_spec = CallFunctionSpec(layer._call_spec.full_argspec)
+
+
+def constrain(variable, constraint) -> None:
+    """Sets the constraint of a variable that is made already."""
+    inner = variable
+    if isinstance(variable, AutoCastVariable):
+        inner = variable._variable
+    for value in getattr(inner, "values", None) or [inner]:
+        value._constraint = constraint
+
+
+@contextlib.contextmanager
+def reading(layer, values):
+    """Lets a layer's call read other values for some of its variables.
+
+    Args:
+        layer: A built layer.
+        values: A tensor per variable, by the variable's id.
+    """
+    saved = []
+    for part in layer._flatten_layers():
+        for name, variable in list(vars(part).items()):
+            if id(variable) in values and is_variable(variable):
+                saved.append((part, name, variable))
+    try:
+        for part, name, variable in saved:
+            tensor = values[id(variable)]
+            if isinstance(variable, AutoCastVariable):
+                tensor = tf.cast(tensor, part.compute_dtype)
+            # Setting it as an attribute would have Keras track the tensor.
+            vars(part)[name] = tensor
+        yield
+    finally:
+        for part, name, variable in saved:
+            vars(part)[name] = variable
+
+
+def compile_like(old, new) -> None:
+    """Compiles `new` with the optimizer, loss and metrics of `old`.
+
+    The optimizer is a new one with the same settings and no state.
+    """
+    if not getattr(old, "_is_compiled", False) or old.optimizer is None:
+        return
+    raw = old._compile_config.config
+    optimizer = old.optimizer
+    source = getattr(optimizer, "inner_optimizer", optimizer)
+    new.compile(
+        **{
+            **raw,
+            "optimizer": type(source).from_config(source.get_config()),
+            "metrics": _fresh_metrics(raw.get("metrics")),
+            "weighted_metrics": _fresh_metrics(raw.get("weighted_metrics")),
+        }
+    )
+
+
+def _fresh_metrics(metrics):
+    """The same metrics without the state of the old model's."""
+
+    def fresh(metric):
+        if isinstance(metric, tf_keras.metrics.Metric):
+            return type(metric).from_config(metric.get_config())
+        return metric
+
+    return map_arguments(fresh, metrics)
 
 
 def load(path, custom_objects, compiled, safe_mode):

@@ -1,0 +1,147 @@
+"""Calls of `tf.*` functions, said as the Keras 3 operations that they are.
+
+A functional tf_keras model holds a layer for every call of a `tf.*` function.
+Where Keras 3 has the same operation, the call is read as that operation, with
+its arguments and configuration, so that one rule serves both Kerases; `restore`
+turns an operation's arguments into the function's again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import tensorflow as tf
+
+from tf_channel_prune.graph.structure import TensorRef
+from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.tf_table import TABLE
+from tf_channel_prune.graph.tf_table import UNKNOWN
+
+
+@dataclasses.dataclass(frozen=True)
+class Normal:
+    """A call as an operation of Keras 3 would hold it."""
+
+    kind: str
+    args: tuple
+    config: dict[str, Any]
+
+
+def normalise(symbol: str, function, args, kwargs, rank) -> Normal | None:
+    """A call of `tf.<symbol>` as an operation; None where there is none.
+
+    Args:
+        symbol: The function's public name, without `tf.`.
+        function: The function.
+        args, kwargs: The call's arguments, tensors as `TensorRef`.
+        rank: The number of axes of a `TensorRef`.
+    """
+    if symbol == "einsum":
+        return _einsum(args, kwargs)
+    row = TABLE.get(symbol)
+    if row is None:
+        return None
+    parameters = inspect.signature(function)
+    bound = parameters.bind(*args, **kwargs)
+    given = map_arguments(_plain, dict(bound.arguments))
+    bound.apply_defaults()
+    values = map_arguments(_plain, dict(bound.arguments))
+    if symbol == "linalg.matmul" and any(map(given.get, _FLAGS)):
+        return _transposed_matmul(values, rank)
+    settings = [*row.call_settings(), *row.config_settings().values()]
+    known = {"name", *(setting.parameter for setting in settings)}
+    for name in given.keys() - known:
+        default = parameters.parameters[name].default
+        if not _is_one_of(
+            given[name], (default, None, *row.also.get(name, ()))
+        ):
+            return None
+
+    def read(setting):
+        value = setting.read(values.get(setting.parameter), values)
+        if _holds_tensors(value) and not setting.dynamic:
+            return UNKNOWN
+        return value
+
+    arguments = tuple(read(setting) for setting in row.call_settings())
+    config = {k: read(v) for k, v in row.config_settings().items()}
+    if any(value is UNKNOWN for value in (*arguments, *config.values())):
+        return None
+    return Normal(row.kind, arguments, config)
+
+
+def restore(symbol: str, args, config):
+    """The arguments of `tf.<symbol>` from an operation's.
+
+    Args:
+        symbol: The function's public name, without `tf.`.
+        args: The operation's call arguments, tensors filled in.
+        config: The operation's configuration.
+
+    Returns:
+        `(args, kwargs)`.
+    """
+    if symbol == "einsum":
+        return (config["subscripts"], *args), {}
+    if symbol == "linalg.matmul":
+        flags = {flag: config[flag] for flag in _FLAGS if config.get(flag)}
+        return args, flags
+    row = TABLE[symbol]
+    everything = {**config, "tensors": args}
+    named = {}
+    for value, setting in zip(args, row.call_settings()):
+        named[setting.parameter] = setting.write(value, everything)
+    first = row.call_settings()[0].parameter
+    for name, setting in row.config_settings().items():
+        if setting.parameter:
+            named[setting.parameter] = setting.write(config[name], everything)
+    return (named.pop(first),), named
+
+
+def _is_one_of(value, allowed) -> bool:
+    return any(
+        value is one or (type(value) is type(one) and value == one)
+        for one in allowed
+    )
+
+
+def _holds_tensors(value) -> bool:
+    return any(isinstance(leaf, TensorRef) for leaf in leaves(value))
+
+
+def _plain(value):
+    """Constant tensors as NumPy arrays, dtypes by their names."""
+    if isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
+        return value.numpy()
+    if isinstance(value, tf.DType):
+        return value.name
+    if isinstance(value, tf.TensorShape):
+        return tuple(value.as_list())
+    return value
+
+
+def _einsum(args, kwargs):
+    options = {k: v for k, v in kwargs.items() if k != "name"}
+    if options or not isinstance(args[0], str):
+        return None
+    tensors = map_arguments(_plain, tuple(args[1:]))
+    return Normal("ops.Einsum", tensors, {"subscripts": args[0]})
+
+
+_FLAGS = ("transpose_a", "transpose_b", "adjoint_a", "adjoint_b")
+
+
+def _transposed_matmul(values, rank):
+    """`matmul(a, b, transpose_b=True)` as the contraction that it is."""
+    a, b = values["a"], values["b"]
+    if not all(isinstance(x, TensorRef) for x in (a, b)) or rank(a) != rank(b):
+        return None
+    batch = "abcdefgh"[: rank(a) - 2]
+    first = "yx" if values["transpose_a"] or values["adjoint_a"] else "xy"
+    second = "zy" if values["transpose_b"] or values["adjoint_b"] else "yz"
+    subscripts = f"{batch}{first},{batch}{second}->{batch}xz"
+    flags = {flag: bool(values[flag]) for flag in _FLAGS}
+    return Normal("ops.Einsum", (a, b), {"subscripts": subscripts, **flags})
