@@ -8,8 +8,13 @@ outputs or into the gradients of the sparse model, so the channel must stay.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from scipy import special
+
+# NumPy has no erf, and scipy would make the package's import slower.
+_erf = np.vectorize(math.erf, otypes=[float])
+_erfc = np.vectorize(math.erfc, otypes=[float])
 
 
 def everywhere(*_) -> bool:
@@ -71,8 +76,8 @@ UNARY = {
     "Cosh": (np.cosh, everywhere),
     "Arctan": (np.arctan, everywhere),
     "Arcsinh": (np.arcsinh, everywhere),
-    "Erf": (special.erf, everywhere),
-    "Erfc": (special.erfc, everywhere),
+    "Erf": (_erf, everywhere),
+    "Erfc": (_erfc, everywhere),
     "Deg2rad": (np.deg2rad, everywhere),
     "Rad2deg": (np.rad2deg, everywhere),
     "LogicalNot": (np.logical_not, everywhere),
