@@ -13,6 +13,7 @@ import tf_channel_prune.cost
 import tf_channel_prune.transform  # noqa: F401
 from tf_channel_prune.api import channel_groups
 from tf_channel_prune.api import cost
+from tf_channel_prune.api import make_sparse
 from tf_channel_prune.api import prune
 from tf_channel_prune.api import sparsity
 from tf_channel_prune.api import transform
@@ -35,6 +36,7 @@ __all__ = [
     "callbacks",
     "channel_groups",
     "cost",
+    "make_sparse",
     "prune",
     "register_rule",
     "sparsity",

@@ -106,6 +106,21 @@ def prune(
     return make_sparse(channels, alive)
 
 
+def make_sparse(model, exclude=()):
+    """A sparse copy of a model with nothing masked yet.
+
+    For callbacks that set masks while the model trains.
+
+    Args:
+        model: A built Keras model. It is not changed.
+        exclude: Names of layers, or patterns of them, that keep their
+            channels.
+    """
+    from tf_channel_prune.masking import make_sparse as make
+
+    return make(channels_of(model, exclude))
+
+
 def transform(sparse, samples=None):
     """The slim model of a sparse one, verified; see `transform.transform`.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph import tf_keras_opening
 from tf_channel_prune.graph import tf_keras_variables
-from tf_channel_prune.graph import tf_ops
 from tf_channel_prune.graph.read_keras import Reader
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Weight

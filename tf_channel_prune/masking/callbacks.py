@@ -1,6 +1,7 @@
 """Callbacks for the training of sparse models.
 
-Masks hold without any callback; these report it and prove it.
+Masks hold without any callback. These set them on a schedule, report them,
+prove that they hold, and stop when they settle.
 """
 
 from __future__ import annotations
@@ -9,7 +10,23 @@ import keras
 
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.cost import check_metric
+from tf_channel_prune.masking.gradual import GradualPruning
 from tf_channel_prune.masking.masks import Masks
+from tf_channel_prune.masking.schedules import Constant
+from tf_channel_prune.masking.schedules import OneShot
+from tf_channel_prune.masking.schedules import Polynomial
+from tf_channel_prune.masking.watching import PruningSummaries
+from tf_channel_prune.masking.watching import StopWhenStable
+
+__all__ = [
+    "Constant",
+    "GradualPruning",
+    "MaskCheck",
+    "OneShot",
+    "Polynomial",
+    "PruningSummaries",
+    "StopWhenStable",
+]
 
 
 class MaskChecker:

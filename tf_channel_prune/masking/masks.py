@@ -183,17 +183,36 @@ class Masks:
         """Zeroes the optimizer's slots where weights are masked."""
         if optimizer is None:
             return
-        masks: dict[int, list] = {}
-        for node, _, ((name, axis), mask) in self._held():
-            if name != INPUT and not mask.all():
-                key = node.weight(name).key
-                masks.setdefault(key, []).append((axis, mask))
-        for slot in optimizers.slots(optimizer, self.model.trainable_variables):
-            if id(slot.trained) in masks and slot.whole:
-                value = to_numpy(slot.variable).copy()
-                for axis, mask in masks[id(slot.trained)]:
-                    np.moveaxis(value, axis, 0)[~mask] = 0
-                slot.variable.assign(value)
+        entries = {
+            weight.key: living
+            for weight, living in self.entries(self.alive())
+            if not living.all()
+        }
+        trained = self.model.trainable_variables
+        for slot in optimizers.slots(optimizer, trained):
+            living = entries.get(id(slot.trained))
+            if living is not None and slot.whole:
+                value = to_numpy(slot.variable)
+                slot.variable.assign(np.where(living, value, 0))
+
+    def entries(self, alive: np.ndarray):
+        """`(weight, living)` of every weight that has masks.
+
+        `living` is boolean and broadcasts to the weight's shape: what would
+        not be masked if the units in `alive` lived.
+        """
+        table = np.append(alive, True)
+        found: dict[int, list] = {}
+        for node, units, ((name, axis), _) in self._held():
+            if name == INPUT:
+                continue
+            weight = node.weight(name)
+            shape = np.ones(len(weight.shape), int)
+            shape[axis] = -1
+            living = table[units].reshape(shape)
+            pair = found.setdefault(weight.key, [weight, True])
+            pair[1] = pair[1] & living
+        return [(weight, living) for weight, living in found.values()]
 
     @contextlib.contextmanager
     def trial(self, alive: np.ndarray) -> Iterator[None]:
