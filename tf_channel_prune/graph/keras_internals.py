@@ -42,6 +42,12 @@ def tensor_facts(tensor):
     return tuple(tensor.shape), str(tensor.dtype), tensor_name(tensor)
 
 
+def variable_facts(variable):
+    """Shape, dtype, path and name of a variable."""
+    dtype = str(variable.dtype)
+    return tuple(variable.shape), dtype, variable.path, variable.name
+
+
 def functional(operation):
     """The functional graph of a model, or None if it has none.
 
@@ -103,7 +109,9 @@ def flat_inputs(model, x):
 
 
 def structures(model):
-    """The structures of a functional model's inputs and outputs."""
+    """The structures of a model's inputs and outputs."""
+    if hasattr(model, "input_structure"):  # opened, not functional
+        return model.input_structure, model.output_structure
     return model._inputs_struct, model._outputs_struct
 
 

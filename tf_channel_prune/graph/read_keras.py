@@ -21,6 +21,8 @@ from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import Weight
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.variables import CONSTANT
+from tf_channel_prune.graph.variables import VARIABLE
 
 
 def read(model, keep_whole) -> Graph:
@@ -175,6 +177,9 @@ class Reader:
     def weights_of(self, layer) -> list[Weight]:
         return weights_of(layer)
 
+    def weight(self, variable, name) -> Weight:
+        return _weight(variable, name)
+
     def _call(self, keras_node, layer, kinds, place, reason):
         args, kwargs = self._arguments(keras_node, place)
         holder = keras_node.operation
@@ -236,7 +241,7 @@ class Reader:
         self._add(
             place,
             name=place.name("constant"),
-            kinds=(variables.CONSTANT,),
+            kinds=(CONSTANT,),
             outputs=[number],
             weights=[],
             operation=value,
@@ -250,17 +255,17 @@ class Reader:
         known = self.variables.get(id(variable))
         if known is not None and known[0] is place.block:
             return known[1]
-        dtype = str(variable.dtype)
-        number = self._new_tensor(variable.shape, dtype, variable.path)
+        shape, dtype, path, name = self.internals.variable_facts(variable)
+        number = self._new_tensor(shape, dtype, path)
         self.variables[id(variable)] = (place.block, number)
         self._add(
             place,
-            name=place.name(variable.name),
-            kinds=(variables.VARIABLE,),
+            name=place.name(name),
+            kinds=(VARIABLE,),
             outputs=[number],
-            weights=[_weight(variable, "kernel")],
+            weights=[self.weight(variable, "kernel")],
             operation=variable,
-            read_config=lambda: variables.config_of(variable, dtype),
+            read_config=lambda: self.holding.config_of(variable, dtype),
             is_layer=False,
         )
         return number
@@ -272,7 +277,7 @@ class Reader:
         self._add(
             place,
             name=place.name(holder.name),
-            kinds=(variables.VARIABLE,),
+            kinds=(VARIABLE,),
             outputs=[self.tensor(end.outputs[0])],
             weights=self.weights_of(layer),
             operation=layer,

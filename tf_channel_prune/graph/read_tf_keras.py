@@ -6,12 +6,15 @@ layer, like Keras 3; calls of `tf.*` functions are layers too (`TFOpLambda`).
 
 from __future__ import annotations
 
+from tf_channel_prune.graph import tf_functions
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph import tf_keras_opening
 from tf_channel_prune.graph import tf_keras_variables
 from tf_channel_prune.graph.read_keras import Reader
+from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Weight
+from tf_channel_prune.graph.structure import map_arguments
 
 
 def read(model, keep_whole) -> Graph:
@@ -30,27 +33,25 @@ class _Reader(Reader):
     def weights_of(self, layer):
         return weights_of(layer)
 
+    def weight(self, variable, name):
+        return _weight(variable, name)
+
+    def _enter(self, functional, place, inputs):
+        super()._enter(functional, place, inputs)
+        self._drop_unused(place.block)
+
     def _step(self, keras_node, place):
-        function = tf_functions.function_of(keras_node.operation)
+        function = tf_functions.read(keras_node)
         if function is None:
             super()._step(keras_node, place)
-        else:
-            self._function(keras_node, function, place)
-
-    def _function(self, keras_node, function, place):
-        """A call of a `tf.*` function, as the operation that it is."""
-        given = map_arguments(
-            tf_functions.plain,
-            (keras_node.arguments.args, keras_node.arguments.kwargs),
-        )
-        layer = keras_node.operation
-        operation, args, kwargs = tf_functions.read_call(layer, *given)
+            return
+        operation, args, kwargs = function
         args, kwargs = map_arguments(
             lambda value: self._reference(value, place), (args, kwargs)
         )
         self._add(
             place,
-            name=place.name(layer.name),
+            name=place.name(operation.name),
             kinds=operation.kinds,
             args=args,
             kwargs=kwargs,
@@ -61,21 +62,33 @@ class _Reader(Reader):
             is_layer=False,
         )
 
+    def _drop_unused(self, block):
+        """Leaves out functions whose results nobody needs.
 
-def weights_of(self, operation):
-    return weights_of(operation)
+        A reshape to `(tf.shape(x)[0], 64)` is read as one to `(-1, 64)`,
+        which needs no `tf.shape` any more.
+        """
+        needed = set(block.outputs)
+        for step in reversed(block.steps):
+            used = isinstance(step, Block) or step.is_layer
+            if used or needed.intersection(step.outputs):
+                needed.update(step.inputs)
+            else:
+                block.steps.remove(step)
+                self.nodes.remove(step)
+        for index, node in enumerate(self.nodes):
+            node.index = index
 
 
 def weights_of(layer) -> list[Weight]:
     """A layer's variables, named by their path inside the layer."""
     return [
-        Weight(
-            key=id(variable),
-            name=name,
-            shape=tuple(variable.shape.as_list()),
-            trainable=bool(variable.trainable),
-            dtype=variable.dtype.name,
-            variable=variable,
-        )
+        _weight(variable, name)
         for variable, name in tf_keras_internals.variable_names(layer)
     ]
+
+
+def _weight(variable, name: str) -> Weight:
+    shape, dtype, _, _ = tf_keras_internals.variable_facts(variable)
+    trainable = bool(variable.trainable)
+    return Weight(id(variable), name, shape, trainable, dtype, variable)

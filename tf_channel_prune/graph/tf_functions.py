@@ -60,7 +60,7 @@ def read(call) -> tuple[FunctionCall, tuple, dict] | None:
     if layer.symbol in _SHAPE_SYMBOLS:
         config = {"axes": _axes_read(layer, call)}
         return FunctionCall(layer, (SHAPE,), config, False), args, kwargs
-    shapes = [tuple(t.shape) for t in call.outputs]
+    shapes = [tuple(t.shape) if t.shape.rank else () for t in call.outputs]
     normal = tf_ops.normalise(
         layer.symbol, layer.function, args, kwargs, shapes
     )

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.engine.keras_tensor import KerasTensor
 from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
 
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph.opening import OpenedModel
 from tf_channel_prune.graph.structure import map_arguments
 
 kind = tf_keras
@@ -66,7 +68,7 @@ def node_of(tensor):
 
 def is_tensor(value) -> bool:
     """Whether a call argument is a symbolic tensor."""
-    return tf_keras.backend.is_keras_tensor(value)
+    return isinstance(value, KerasTensor)
 
 
 def is_variable(value) -> bool:
@@ -98,6 +100,17 @@ def tensor_facts(tensor):
             "the operation that makes it a shape of known length."
         )
     return tuple(tensor.shape.as_list()), tensor.dtype.name, tensor.name
+
+
+def variable_facts(variable):
+    """Shape, dtype, path and name of a variable."""
+    path = variable.name.split(":")[0]
+    return (
+        tuple(variable.shape.as_list()),
+        variable.dtype.name,
+        path,
+        path.rsplit("/", 1)[-1],
+    )
 
 
 def functional(operation):
@@ -155,7 +168,9 @@ def match_inputs(model, args, kwargs):
 
 
 def structures(model):
-    """The structures of a functional model's inputs and outputs."""
+    """The structures of a model's inputs and outputs."""
+    if isinstance(model, OpenedModel):
+        return model.input_structure, model.output_structure
     return model._nested_inputs, model._nested_outputs
 
 

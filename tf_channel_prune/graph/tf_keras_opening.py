@@ -1,18 +1,163 @@
-"""Opens composite layers and subclassed models of tf_keras."""
+"""Opens composite layers and subclassed models of tf_keras.
+
+As in `opening`: a layer's own `call` runs on symbolic tensors, and what it
+records takes the layer's place where it says everything that the layer does.
+"""
 
 from __future__ import annotations
 
+import inspect
+
+import tensorflow as tf
+import tf_keras
+
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph.opening import Opened
+from tf_channel_prune.graph.opening import OpenedModel
+from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.tf_keras_internals import call_of
+from tf_channel_prune.graph.tf_keras_internals import is_tensor
+from tf_channel_prune.graph.tf_keras_internals import node_of
 
 
 def open_call(operation, call) -> Opened:
     """Opens one call of a layer inside a graph."""
-    return Opened(reason=f"no rule for {type(operation).__name__}")
+    if not operation.built:
+        return Opened(reason="it is not built")
+    return _record(operation, call.arguments.args, call.arguments.kwargs)
 
 
 def open_model(model):
-    """Opens a subclassed model from the shapes that it was built with."""
-    raise UnsupportedModelError(
-        f"Model {model.name!r} is not a functional tf_keras model."
+    """Opens a subclassed model from the shapes that it was called with.
+
+    Raises:
+        UnsupportedModelError: If it was never called, or does not open.
+    """
+    spec = model.save_spec()
+    if spec is None:
+        raise UnsupportedModelError(
+            f"Model {model.name!r} has never been called, so its input shapes "
+            "are unknown: call it once on a batch of data."
+        )
+    args, kwargs = tf.nest.map_structure(_as_input, spec)
+    opened = _record(model, args, kwargs)
+    if opened.nodes is None:
+        raise UnsupportedModelError(
+            f"Model {model.name!r} ({type(model).__name__}) cannot be read as "
+            f"a graph: {opened.reason}. Write its call with layers and tf "
+            "functions, or build it with the functional API."
+        )
+    return OpenedModel(
+        opened.inputs,
+        opened.outputs,
+        {0: opened.nodes},
+        opened.input_structure,
+        opened.output_structure,
     )
+
+
+def _as_input(spec):
+    if isinstance(spec, tf.TypeSpec):
+        return tf_keras.Input(type_spec=spec)
+    return spec
+
+
+def _record(layer, args, kwargs) -> Opened:
+    """Records `layer.call` on fresh symbolic tensors."""
+    given: list = []
+
+    def fresh(value):
+        if is_tensor(value):
+            given.append(tf_keras.Input(type_spec=value.type_spec))
+            return given[-1]
+        return value
+
+    args, kwargs = map_arguments(fresh, (tuple(args), dict(kwargs)))
+    try:
+        result, nodes = _trace(layer, args, kwargs)
+        problem = _problem(layer, result, nodes)
+        if problem is None and _takes_training(layer):
+            for mode in (False, True):
+                again = _trace(layer, args, {**kwargs, "training": mode})
+                if _signature(again[1]) != _signature(nodes):
+                    problem = "its call takes another path while training"
+    except Exception as error:  # any user code may run here
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Opened(reason=f"its call does not run symbolically ({first})")
+    if problem is not None:
+        return Opened(reason=problem)
+    opened = Opened(given, tf.nest.flatten(result), nodes)
+    opened.input_structure = args[0] if len(args) == 1 else (args, kwargs)
+    opened.output_structure = result
+    return opened
+
+
+def _trace(layer, args, kwargs):
+    """Runs `layer.call`; gives the result and the recorded calls.
+
+    The record is taken off the layer's sub-layers again, so that the user's
+    model keeps no trace of it.
+    """
+    counts = [
+        (inner, len(inner._inbound_nodes), len(inner._outbound_nodes))
+        for inner in layer._flatten_layers(include_self=False)
+    ]
+    try:
+        result = layer.call(*args, **kwargs)
+        calls = [call_of(node) for node in _before(tf.nest.flatten(result))]
+    finally:
+        for inner, inbound, outbound in counts:
+            del inner._inbound_nodes[inbound:]
+            del inner._outbound_nodes[outbound:]
+    return result, calls
+
+
+def _before(outputs) -> list:
+    """The nodes that lead to `outputs`, each after what it needs."""
+    done: set[int] = set()
+    order: list = []
+    stack = [(node_of(t), False) for t in reversed(outputs)]
+    while stack:
+        node, expanded = stack.pop()
+        if node is None or (id(node) in done and not expanded):
+            continue
+        if expanded:
+            order.append(node)
+            continue
+        done.add(id(node))
+        stack.append((node, True))
+        for tensor in reversed(node.keras_inputs):
+            stack.append((node_of(tensor), False))
+    return order
+
+
+def _problem(layer, result, calls):
+    """Why the record does not say everything, or None if it does."""
+    outputs = tf.nest.flatten(result)
+    if not outputs or not all(is_tensor(t) for t in outputs):
+        return "its call returns something other than tensors"
+    used = {
+        id(value)
+        for call in calls
+        for value in leaves((call.arguments.args, call.arguments.kwargs))
+        if isinstance(value, tf.Variable)
+    }
+    for variable in layer._trainable_weights + layer._non_trainable_weights:
+        if id(variable) not in used:
+            return f"its weight {variable.name!r} is used outside operations"
+    return None
+
+
+def _takes_training(layer):
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def _signature(calls):
+    return [
+        (
+            getattr(call.operation, "symbol", type(call.operation).__name__),
+            tuple(tuple(t.shape) for t in call.outputs),
+        )
+        for call in calls
+    ]

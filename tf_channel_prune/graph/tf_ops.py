@@ -14,9 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import leaves
-from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.tf_keras_internals import is_tensor
 from tf_channel_prune.graph.tf_table import TABLE
 from tf_channel_prune.graph.tf_table import UNKNOWN
 
@@ -30,14 +29,14 @@ class Normal:
     config: dict[str, Any]
 
 
-def normalise(symbol: str, function, args, kwargs, rank) -> Normal | None:
+def normalise(symbol, function, args, kwargs, shapes) -> Normal | None:
     """A call of `tf.<symbol>` as an operation; None where there is none.
 
     Args:
         symbol: The function's public name, without `tf.`.
         function: The function.
-        args, kwargs: The call's arguments, tensors as `TensorRef`.
-        rank: The number of axes of a `TensorRef`.
+        args, kwargs: The call's arguments, through `plain`.
+        shapes: The shapes of what the call makes.
     """
     if symbol == "einsum":
         return _einsum(args, kwargs)
@@ -46,11 +45,11 @@ def normalise(symbol: str, function, args, kwargs, rank) -> Normal | None:
         return None
     parameters = inspect.signature(function)
     bound = parameters.bind(*args, **kwargs)
-    given = map_arguments(_plain, dict(bound.arguments))
+    given = dict(bound.arguments)
     bound.apply_defaults()
-    values = map_arguments(_plain, dict(bound.arguments))
+    values = {**bound.arguments, "shapes": shapes}
     if symbol == "linalg.matmul" and any(map(given.get, _FLAGS)):
-        return _transposed_matmul(values, rank)
+        return _transposed_matmul(values)
     settings = [*row.call_settings(), *row.config_settings().values()]
     known = {"name", *(setting.parameter for setting in settings)}
     for name in given.keys() - known:
@@ -61,15 +60,14 @@ def normalise(symbol: str, function, args, kwargs, rank) -> Normal | None:
             return None
 
     def read(setting):
-        value = setting.read(values.get(setting.parameter), values)
-        if _holds_tensors(value) and not setting.dynamic:
-            return UNKNOWN
-        return value
+        return setting.read(values.get(setting.parameter), values)
 
     arguments = tuple(read(setting) for setting in row.call_settings())
     config = {k: read(v) for k, v in row.config_settings().items()}
     if any(value is UNKNOWN for value in (*arguments, *config.values())):
         return None
+    if any(is_tensor(leaf) for leaf in leaves(config)):
+        return None  # an axis or a size that is only known when it runs
     return Normal(row.kind, arguments, config)
 
 
@@ -108,11 +106,7 @@ def _is_one_of(value, allowed) -> bool:
     )
 
 
-def _holds_tensors(value) -> bool:
-    return any(isinstance(leaf, TensorRef) for leaf in leaves(value))
-
-
-def _plain(value):
+def plain(value):
     """Constant tensors as NumPy arrays, dtypes by their names."""
     if isinstance(value, tf.Tensor) and hasattr(value, "numpy"):
         return value.numpy()
@@ -127,19 +121,19 @@ def _einsum(args, kwargs):
     options = {k: v for k, v in kwargs.items() if k != "name"}
     if options or not isinstance(args[0], str):
         return None
-    tensors = map_arguments(_plain, tuple(args[1:]))
-    return Normal("ops.Einsum", tensors, {"subscripts": args[0]})
+    return Normal("ops.Einsum", tuple(args[1:]), {"subscripts": args[0]})
 
 
 _FLAGS = ("transpose_a", "transpose_b", "adjoint_a", "adjoint_b")
 
 
-def _transposed_matmul(values, rank):
+def _transposed_matmul(values):
     """`matmul(a, b, transpose_b=True)` as the contraction that it is."""
     a, b = values["a"], values["b"]
-    if not all(isinstance(x, TensorRef) for x in (a, b)) or rank(a) != rank(b):
+    rank = len(a.shape)
+    if rank != len(b.shape):
         return None
-    batch = "abcdefgh"[: rank(a) - 2]
+    batch = "abcdefgh"[: rank - 2]
     first = "yx" if values["transpose_a"] or values["adjoint_a"] else "xy"
     second = "zy" if values["transpose_b"] or values["adjoint_b"] else "yz"
     subscripts = f"{batch}{first},{batch}{second}->{batch}xz"

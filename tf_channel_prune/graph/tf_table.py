@@ -28,13 +28,11 @@ class Setting:
             the operation has.
         write: The other way, from `(the operation's value, all of its
             configuration and its tensors)`.
-        dynamic: Whether the value may hold tensors (sizes may).
     """
 
     parameter: str
     read: Callable[[Any, dict], Any] = _same
     write: Callable[[Any, dict], Any] = _same
-    dynamic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Same:
 
     def call_settings(self) -> list[Setting]:
         return [
-            Setting(entry, dynamic=True) if isinstance(entry, str) else entry
+            Setting(entry) if isinstance(entry, str) else entry
             for entry in self.arguments
         ]
 
@@ -80,6 +78,30 @@ def _numbers(value, call):
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value
+
+
+def _target_shape(value, call):
+    """A reshape's target; a size that is a tensor follows from the rest.
+
+    `tf.reshape(x, (tf.shape(x)[0], 64))` says what `(-1, 64)` says.
+    """
+    value = _numbers(value, call)
+    if isinstance(value, int):
+        return (value,)
+    if isinstance(value, (list, tuple)) and all(
+        isinstance(size, int) for size in value
+    ):
+        return value
+    known = call["shapes"][0]
+    if list(known).count(None) > 1:
+        return UNKNOWN
+    return tuple(-1 if size is None else size for size in known)
+
+
+def _known_size(value, call):
+    """The height and width of a resized image."""
+    size = tuple(call["shapes"][0][1:3])
+    return UNKNOWN if None in size else size
 
 
 def _axis_or_last(value, call):
@@ -229,7 +251,7 @@ _PAD = Same(
     "ops.Pad",
     (
         "tensor",
-        Setting("constant_values", _no_zero, lambda v, call: v or 0, True),
+        Setting("constant_values", _no_zero, lambda v, call: v or 0),
     ),
     {
         "pad_width": Setting("paddings", _numbers),
@@ -348,7 +370,7 @@ TABLE: dict[str, Same] = {
     "reshape": Same(
         "ops.Reshape",
         ("tensor",),
-        {"newshape": Setting("shape", _numbers, dynamic=True)},
+        {"newshape": Setting("shape", _target_shape)},
     ),
     "transpose": _TRANSPOSE,
     "compat.v1.transpose": _TRANSPOSE,
@@ -379,7 +401,7 @@ TABLE: dict[str, Same] = {
     "broadcast_to": Same(
         "ops.BroadcastTo",
         ("input",),
-        {"shape": Setting("shape", _numbers, dynamic=True)},
+        {"shape": Setting("shape", _numbers)},
     ),
     "roll": Same(
         "ops.Roll",
@@ -407,7 +429,7 @@ TABLE: dict[str, Same] = {
         "ops.Resize",
         ("images",),
         {
-            "size": Setting("size", _numbers, dynamic=True),
+            "size": Setting("size", _known_size),
             "interpolation": Setting("method", _only("bilinear", "nearest")),
             "antialias": "antialias",
             "data_format": Setting("", lambda value, call: "channels_last"),
@@ -415,6 +437,6 @@ TABLE: dict[str, Same] = {
     ),
     "__operators__.getitem": Same(
         "ops.GetItem",
-        ("tensor", Setting("slice_spec", _as_slices, _as_dictionaries, True)),
+        ("tensor", Setting("slice_spec", _as_slices, _as_dictionaries)),
     ),
 }
