@@ -130,6 +130,7 @@ class Pruner:
 
         sparse = make_sparse(self._channels)
         masks = Masks(sparse, self._like_mine(sparse))
+        self._check_like_mine(sparse, masks.channels)
         rehearse(sparse, masks)
         todo = self._steps(masks.channels, criterion, ratios)
 
@@ -246,6 +247,10 @@ class Pruner:
         if model is None:
             return self._channels
         channels = channels_of(model, self.exclude)
+        self._check_like_mine(model, channels)
+        return channels
+
+    def _check_like_mine(self, model, channels: Channels) -> None:
         if _outline(channels) != _outline(self._channels):
             raise PruningError(
                 f"Model {model.name!r} was not made from model "
@@ -253,7 +258,6 @@ class Pruner:
                 "of channels differ. Give a sparse model of this pruner, or "
                 "make a pruner for the other model."
             )
-        return channels
 
     def _replayed(self, plan, channels):
         """What stays by a plan, a name for the file and the request."""

@@ -120,7 +120,11 @@ class Workspace:
         """
         given = pathlib.Path(path)
         inside = self.path / "plans" / given.name
-        for candidate in (given, inside, inside.with_suffix(".json")):
+        for candidate in (
+            given,
+            inside,
+            inside.with_name(f"{given.name}.json"),
+        ):
             if candidate.is_file():
                 return candidate
         raise PruningError(

@@ -263,8 +263,8 @@ class Masks:
             PruningError: If a masked weight is not, with the layer's name.
         """
         for node, _, ((name, axis), mask) in self._held():
-            weight = node.weight(name)
-            if not weight.trainable:
+            weight = None if name == INPUT else node.weight(name)
+            if weight is None or not weight.trainable:
                 continue
             masked = np.compress(~mask, to_numpy(weight.variable), axis=axis)
             largest = np.abs(masked.astype("float64")).max(initial=0.0)

@@ -1,0 +1,83 @@
+"""Curves of an analysis, on numbers that can be checked in the head."""
+
+import numpy as np
+import pytest
+
+from tf_channel_prune.analysis import Sensitivity
+from tf_channel_prune.analysis import removed_at
+from tf_channel_prune.errors import PruningError
+
+RESULT = Sensitivity(
+    0.9,
+    {
+        "a": {0.25: 0.9, 0.5: 0.8, 0.75: 0.6},
+        # The score recovers at 0.75: luck, not a reason to prune harder.
+        "b": {0.25: 0.95, 0.5: 0.7, 0.75: 0.8},
+    },
+    {"a": 4, "b": 8},
+)
+
+
+@pytest.mark.parametrize(
+    ("group", "share", "loss"),
+    [
+        ("a", 0.0, 0.0),
+        ("a", 0.25, 0.0),
+        ("a", 0.5, 0.1),
+        ("a", 0.625, 0.2),  # half-way between 0.1 and 0.3
+        ("a", 1.0, 0.3),  # the worst of all that was measured
+        ("b", 0.25, 0.0),  # a gain is no loss
+        ("b", 0.75, 0.2),  # monotone
+        ("b", 0.875, 0.25),  # towards the worst of any group
+    ],
+)
+def test_loss(group, share, loss):
+    assert RESULT.loss(group, share) == pytest.approx(loss)
+
+
+def test_loss_of_many_shares():
+    shares = np.array([[0.0, 0.5], [0.625, 1.0]])
+    np.testing.assert_allclose(RESULT.loss("a", shares), [[0, 0.1], [0.2, 0.3]])
+
+
+def test_points_lie_at_the_shares_that_really_went():
+    """0.3 of 4 channels is one channel: a quarter."""
+    result = Sensitivity(1.0, {"a": {0.3: 0.8}}, {"a": 4})
+    assert result.measured("a") == 0.25
+    assert result.loss("a", 0.25) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "removed"),
+    [(10, 0.1, 1), (4, 0.1, 0), (4, 0.125, 1), (3, 0.9, 2), (2, 0.9, 1)],
+)
+def test_removed_at(size, ratio, removed):
+    assert removed_at(size, ratio) == removed
+
+
+def test_unknown_group():
+    with pytest.raises(PruningError, match="no group 'c'"):
+        RESULT.loss("c", 0.5)
+
+
+def test_json_round_trip():
+    assert Sensitivity.from_json(RESULT.to_json()) == RESULT
+
+
+@pytest.mark.parametrize("text", ["", "3", '{"baseline": 1}'])
+def test_what_is_no_analysis_is_refused(text):
+    with pytest.raises(PruningError, match="Not an analysis"):
+        Sensitivity.from_json(text)
+
+
+def test_prints_as_a_table():
+    text = str(RESULT)
+    assert "baseline 0.9" in " ".join(text.split())
+    assert [
+        line for line in text.splitlines() if " a " in line and "0.6" in line
+    ]
+
+
+def test_a_loss_instead_of_a_score_is_noticed():
+    assert not RESULT.rises
+    assert Sensitivity(0.1, {"a": {0.5: 0.4}}, {"a": 4}).rises

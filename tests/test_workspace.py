@@ -1,0 +1,168 @@
+"""Files are written whole or not at all, and never mixed up."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tf_channel_prune import workspace
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import StaleFileError
+from tf_channel_prune.workspace import Workspace
+
+ORIGIN = {"graph": "g", "weights": "w", "groups": "x", "criterion": "l2"}
+
+
+def files(folder):
+    """Every file below a folder that is no lock."""
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    )
+
+
+def test_nothing_is_made_before_something_is_written(tmp_path):
+    space = Workspace(tmp_path / "runs" / "one")
+    assert space.results(ORIGIN).known == {}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_results_are_on_disk_one_by_one(tmp_path):
+    results = Workspace(tmp_path).results(ORIGIN)
+    results.add("", 0, 0.9)
+    results.add("a", 3, 0.8)
+    lines = results.path.read_text().splitlines()
+    assert json.loads(lines[0])["origin"] == ORIGIN
+    assert json.loads(lines[2]) == {"group": "a", "removed": 3, "score": 0.8}
+    again = Workspace(tmp_path).results(ORIGIN)
+    assert again.known == {("", 0): 0.9, ("a", 3): 0.8}
+    assert again.ratios is None
+    again.finish((0.1, 0.5))
+    again.finish((0.1, 0.5))
+    assert len(results.path.read_text().splitlines()) == 4
+    assert Workspace(tmp_path).results(ORIGIN).ratios == (0.1, 0.5)
+
+
+@pytest.mark.parametrize("cut", range(1, 50))
+def test_a_line_cut_by_a_kill_is_lost_alone(tmp_path, cut):
+    results = Workspace(tmp_path).results(ORIGIN)
+    results.add("", 0, 0.9)
+    whole = results.path.stat().st_size
+    results.add("a", 3, 0.8)
+    results.path.write_bytes(results.path.read_bytes()[:-cut])
+    again = Workspace(tmp_path).results(ORIGIN)
+    assert again.known.get(("a", 3)) is None
+    expected = {("", 0): 0.9} if results.path.stat().st_size >= whole else {}
+    assert again.known == expected
+    again.add("b", 1, 0.7)
+    after = Workspace(tmp_path).results(ORIGIN).known
+    assert after == {**expected, ("b", 1): 0.7}
+
+
+@pytest.mark.parametrize("name", ORIGIN)
+def test_results_of_another_origin_are_noticed_and_kept(tmp_path, name):
+    space = Workspace(tmp_path)
+    space.results(ORIGIN).add("", 0, 0.9)
+    other = {**ORIGIN, name: "other"}
+    assert space.results(other).known == {}
+    [differs] = space.other_results(other).values()
+    assert differs == [name]
+    space.results(other).add("", 0, 0.5)
+    assert space.results(ORIGIN).known == {("", 0): 0.9}
+
+
+@pytest.mark.parametrize("text", ["{}\n", "no json\n", '{"origin": 1}\n{}\n'])
+def test_a_file_that_is_no_analysis_is_refused(tmp_path, text):
+    results = Workspace(tmp_path).results(ORIGIN)
+    results.add("", 0, 0.9)
+    results.path.write_text(text)
+    with pytest.raises(StaleFileError, match="Move it away"):
+        Workspace(tmp_path).results(ORIGIN)
+    assert results.path.read_text() == text
+
+
+def test_plans_never_overwrite_another(tmp_path):
+    space = Workspace(tmp_path)
+    one = space.save_plan("1", "flops-0.5")
+    two = space.save_plan("2", "flops-0.5")
+    assert one != two
+    assert space.save_plan("1", "flops-0.5") == one
+    assert (one.read_text(), two.read_text()) == ("1", "2")
+
+
+def test_a_plan_is_found_by_path_and_by_name(tmp_path, monkeypatch):
+    space = Workspace(tmp_path / "space")
+    path = space.save_plan("1", "flops-0.5")
+    monkeypatch.chdir(tmp_path)
+    for given in (path, str(path), path.name, path.stem):
+        assert space.find_plan(given).samefile(path)
+    with pytest.raises(PruningError, match=r"no plan other\.json"):
+        space.find_plan("other.json")
+
+
+HOLD = """
+import sys, time
+from tf_channel_prune.workspace import Workspace
+with Workspace(sys.argv[1]).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_at_a_time_and_a_kill_frees_it(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        message = f"in use by process {other.pid}"
+        with (
+            pytest.raises(PruningError, match=message),
+            Workspace(tmp_path).lock(),
+        ):
+            pass
+        other.kill()
+    with Workspace(tmp_path).lock():
+        pass
+
+
+def test_a_lock_may_be_taken_twice_by_its_owner(tmp_path):
+    space = Workspace(tmp_path)
+    with space.lock():
+        with space.lock():
+            pass
+        with pytest.raises(PruningError), Workspace(tmp_path).lock():
+            pass
+    with Workspace(tmp_path).lock():
+        pass
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "plans" / "one.json"
+    workspace.write_text(path, "old")
+
+    def broken(to):
+        to.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PruningError, match=r"one\.json cannot be written: No"):
+        workspace.write_whole(path, broken)
+    assert path.read_text() == "old"
+    assert files(tmp_path) == [os.path.join("plans", "one.json")]
+
+
+def test_what_is_in_the_way_is_one_sentence(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(PruningError, match="is a file"):
+        Workspace(blocked)
+    with pytest.raises(PruningError, match="cannot be written"):
+        workspace.write_text(blocked / "plan.json", "1")
+
+
+@pytest.mark.parametrize("name", ["slim", "slim.txt", "slim.keras.bak"])
+def test_a_model_needs_a_suffix_that_keras_knows(name):
+    with pytest.raises(PruningError, match=r"\.keras or \.h5"):
+        workspace.write_model(name, None)
