@@ -137,11 +137,11 @@ class Channels:
 
 def _groups(channels: Channels) -> list[ChannelGroup]:
     signature = _signatures(channels)
-    makers, positions = _makers(channels)
+    makers, positions, layered = _makers(channels)
     buckets: dict[tuple, list[int]] = {}
     for unit in range(channels.unit_count):
-        if not signature[unit] and not makers[unit]:
-            continue  # positions of a constant
+        if not signature[unit] and unit not in layered:
+            continue  # positions of a constant that no weight meets
         reason = channels.unit_reason(unit)
         if not reason and not signature[unit]:
             reason = "no weight makes or uses it"
@@ -152,10 +152,15 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
         first = key[1][0] if key[1] else "unnamed"
         counts[first] = counts.get(first, 0) + 1
     groups = []
+    seen: dict[str, int] = {}
     for (_, made_by, reason), units in buckets.items():
         name = first = made_by[0] if made_by else "unnamed"
         if counts[first] > 1:
             name = f"{first}[{_span(positions, first, units)}]"
+            # Two axes of one weight may have the same positions.
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                name = f"{name}#{seen[name]}"
         layers = dict.fromkeys(maker.partition(":")[0] for maker in made_by)
         groups.append(
             ChannelGroup(
@@ -193,18 +198,30 @@ def _makers(channels: Channels):
     """What makes each unit, and where its first channel stands.
 
     A maker is a layer, or one of the kinds of channels that it makes:
-    `attention:heads`.
+    `attention:heads`. Where no layer makes a unit, it is a variable, and at
+    last a constant. Also gives the units that are more than constants.
     """
     makers: list[list[str]] = [[] for _ in range(channels.unit_count)]
     positions: dict[tuple[str, int], int] = {}
-    for vector, node, role in channels.scope.producers:
-        maker = f"{node.name}:{role}" if role else node.name
-        units = channels.units(vector)
-        for position, unit in enumerate(units.tolist()):
-            if not makers[unit] or makers[unit][-1] != maker:
-                makers[unit].append(maker)
-            positions.setdefault((maker, unit), position)
-    return makers, positions
+
+    def add(producers):
+        left = {unit for unit, names in enumerate(makers) if not names}
+        for vector, node, role in producers:
+            maker = f"{node.name}:{role}" if role else node.name
+            units = channels.units(vector)
+            for position, unit in enumerate(units.tolist()):
+                if unit not in left:
+                    continue
+                if not makers[unit] or makers[unit][-1] != maker:
+                    makers[unit].append(maker)
+                positions.setdefault((maker, unit), position)
+
+    producers = channels.scope.producers
+    add([p for p in producers if p[1].kind != "Variable"])
+    add([p for p in producers if p[1].kind == "Variable"])
+    layered = {unit for unit, names in enumerate(makers) if names}
+    add([(vector, node, "") for vector, node in channels.scope.fillers])
+    return makers, positions, layered
 
 
 def _span(positions, layer: str, units) -> str:

@@ -31,6 +31,8 @@ class Scope:
         tensors: Labels of every tensor so far, by tensor number.
         weights: Labels of weight axes, by `(weight key, axis)`.
         producers: `(labels, node, role)` of every fresh vector, in order.
+        fillers: `(labels, node)` of positions that no layer makes: constants,
+            the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
         watched: What a masked form must know, by `id(node.operation)`.
     """
@@ -41,6 +43,7 @@ class Scope:
         self.tensors: dict[int, Labels] = {}
         self.weights: dict[tuple[int, int], np.ndarray] = {}
         self.producers: list[tuple[np.ndarray, Node, str]] = []
+        self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
         self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}
@@ -89,6 +92,15 @@ class Scope:
         self.producers.append((vector, node, role))
         if fixed is not None:
             self.space.freeze(vector, fixed)
+        return vector
+
+    def filler(self, node: Node, size: int) -> np.ndarray:
+        """New labels for positions that no layer makes.
+
+        They can go along with the channels that they meet.
+        """
+        vector = self.space.fresh(size)
+        self.fillers.append((vector, node))
         return vector
 
     def carry(self, node: Node, weight: str | Weight, axis: int, vector):

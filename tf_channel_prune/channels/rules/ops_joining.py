@@ -42,11 +42,11 @@ class CopyingRule(Rule):
     weight makes, so that they can go with the channels that they meet.
     """
 
-    def spread(self, labels: Labels, axis: int, size, scope) -> Labels:
+    def spread(self, node, scope, labels: Labels, axis: int, size) -> Labels:
         """`size` copies of an axis' only position."""
         if size is None or size < 2:
             return labels
-        vector = scope.space.fresh(size)
+        vector = scope.filler(node, size)
         labels = selection.along(labels, axis, vector, size)
         return dataclasses.replace(labels, zero=False, fill=None)
 
@@ -70,7 +70,7 @@ class BroadcastToRule(CopyingRule):
                     labels.axes.get(axis),
                     f"{node.name} stretches its only position",
                 )
-                labels = self.spread(labels, axis, size, scope)
+                labels = self.spread(node, scope, labels, axis, size)
         scope.put(node, labels)
 
     def slim(self, node, kept):
@@ -98,7 +98,7 @@ class TileRule(CopyingRule):
                 vector = np.tile(vector, times)
                 labels = selection.along(labels, axis, vector, vector.size)
             elif labels.shape[axis] == 1:
-                labels = self.spread(labels, axis, times, scope)
+                labels = self.spread(node, scope, labels, axis, times)
         scope.put(node, labels)
 
     def slim(self, node, kept):
@@ -140,7 +140,7 @@ class RepeatRule(CopyingRule):
             labels = selection.along(labels, axis, vector, vector.size)
         elif labels.shape[axis] == 1:
             size = scope.shape(node)[axis]
-            labels = self.spread(labels, axis, size, scope)
+            labels = self.spread(node, scope, labels, axis, size)
         scope.put(node, labels)
 
     def slim(self, node, kept):
@@ -182,9 +182,12 @@ class PadRule(Rule):
                     vector, f"{node.name} pads it with more than one number"
                 )
             else:
-                fresh = scope.space.fresh
                 axes[axis] = np.concatenate(
-                    [fresh(before), vector, fresh(after)]
+                    [
+                        scope.filler(node, before),
+                        vector,
+                        scope.filler(node, after),
+                    ]
                 )
         if labels.dead != level:
             labels = dataclasses.replace(labels, zero=False, fill=None)

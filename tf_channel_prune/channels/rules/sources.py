@@ -33,7 +33,7 @@ class ConstantRule(Rule):
     def label(self, node, scope):
         value = node.config["value"]
         axes = {
-            axis: scope.space.fresh(size)
+            axis: scope.filler(node, size)
             for axis, size in enumerate(value.shape)
             if size > 1
         }
