@@ -218,7 +218,7 @@ class Builder:
         layer = self.operations.get(id(node.operation))
         if layer is None:
             config = self.internals.without_build_config(config)
-            config["name"] = self._name(node, node.operation.name)
+            config["name"] = self._name(node, config["name"])
             layer = self.holding.made(config)
             self._fill(node, layer)
             if self.hold is not None:

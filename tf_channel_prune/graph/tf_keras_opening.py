@@ -103,10 +103,16 @@ def _trace(layer, args, kwargs):
         (inner, len(inner._inbound_nodes), len(inner._outbound_nodes))
         for inner in layer._flatten_layers(include_self=False)
     ]
+    logger = tf.get_logger()
+    level = logger.level
     try:
+        # TensorFlow warns that functions use variables here; the reader
+        # looks after those.
+        logger.setLevel("ERROR")
         result = layer.call(*args, **kwargs)
         calls = [call_of(node) for node in _before(tf.nest.flatten(result))]
     finally:
+        logger.setLevel(level)
         for inner, inbound, outbound in counts:
             del inner._inbound_nodes[inbound:]
             del inner._outbound_nodes[outbound:]

@@ -163,6 +163,11 @@ def _only(*allowed):
     return read
 
 
+def _always(constant):
+    """An entry that the function has no parameter for."""
+    return Setting("", lambda value, call: constant)
+
+
 def _one_axis(value, call):
     """`tf.reverse` takes a list of axes, as `flip` does."""
     return tuple(np.atleast_1d(_numbers(value, call)).tolist())
@@ -338,7 +343,7 @@ TABLE: dict[str, Same] = {
         ("x",),
         {
             "axis": Setting("axis", _numbers),
-            "order": Setting("", lambda value, call: 2),
+            "order": _always(2),
             "epsilon": "epsilon",
         },
     ),
@@ -361,6 +366,13 @@ TABLE: dict[str, Same] = {
         "ops.Clip",
         ("t",),
         {"x_min": "clip_value_min", "x_max": "clip_value_max"},
+    ),
+    "math.round": Same("ops.Round", ("x",), {"decimals": _always(0)}),
+    "math.argmax": Same(
+        "ops.Argmax", ("input",), {"axis": "axis", "keepdims": _always(False)}
+    ),
+    "math.cumsum": Same(
+        "ops.Cumsum", ("x",), {"axis": "axis", "dtype": _always(None)}
     ),
     "where": Same("ops.Where", ("condition", "x", "y")),
     "cast": Same("ops.Cast", ("x",), {"dtype": "dtype"}),
@@ -432,7 +444,9 @@ TABLE: dict[str, Same] = {
             "size": Setting("size", _known_size),
             "interpolation": Setting("method", _only("bilinear", "nearest")),
             "antialias": "antialias",
-            "data_format": Setting("", lambda value, call: "channels_last"),
+            "crop_to_aspect_ratio": _always(False),
+            "pad_to_aspect_ratio": _always(False),
+            "data_format": _always("channels_last"),
         },
     ),
     "__operators__.getitem": Same(
