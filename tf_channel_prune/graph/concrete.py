@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import map_arguments
@@ -137,16 +138,14 @@ def _output_shapes(graph, node, shapes) -> list[tuple]:
     """What the operation says of its outputs' shapes."""
     if not node.inputs:
         return [graph.tensors[number].shape for number in node.outputs]
-    import keras
-    from keras import tree
 
     def fill(value):
         if not isinstance(value, TensorRef):
             return value
-        dtype = graph.tensors[value.index].dtype
-        return keras.KerasTensor(shapes[value.index], dtype=dtype)
+        return tensor(shapes[value.index], graph.tensors[value.index].dtype)
 
-    args = map_arguments(fill, node.args)
-    kwargs = map_arguments(fill, node.kwargs)
-    specs = node.operation.compute_output_spec(*args, **kwargs)
-    return [tuple(spec.shape) for spec in tree.flatten(specs)]
+    with flavours.internals(graph).shapes_only() as (tensor, outputs_of):
+        args = map_arguments(fill, node.args)
+        kwargs = map_arguments(fill, node.kwargs)
+        outputs = outputs_of(node.operation, args, kwargs)
+    return [tuple(output.shape) for output in outputs]

@@ -24,6 +24,17 @@ def flavour(model) -> str:
     )
 
 
+def internals(graph):
+    """The module of what this flavour does in its own way."""
+    if graph.flavour == "tf_keras":
+        from tf_channel_prune.graph import tf_keras_internals
+
+        return tf_keras_internals
+    from tf_channel_prune.graph import keras_internals
+
+    return keras_internals
+
+
 def reader(model):
     """The function that reads models of this flavour."""
     if flavour(model) == "tf_keras":

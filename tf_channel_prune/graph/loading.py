@@ -7,7 +7,6 @@ SavedModel directory can be a model again in `tf_keras` alone.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -139,16 +138,10 @@ def _h5_version(path) -> str:
 
 
 def _load(flavour, path, safe_mode, custom_objects):
-    # Sparse models hold layers of this package. A file names them, so the
-    # class must be known to Keras before; the room itself is a later one.
     if flavour == "tf_keras":
         from tf_channel_prune.graph.tf_keras_internals import load
-
-        importlib.import_module("tf_channel_prune.masking.holder_tf_keras")
     else:
         from tf_channel_prune.graph.keras_internals import load
-
-        importlib.import_module("tf_channel_prune.masking.holder")
     try:
         return load(path, custom_objects, True, safe_mode)
     except Exception as compiled_error:  # old optimizers, custom losses

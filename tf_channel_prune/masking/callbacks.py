@@ -6,10 +6,9 @@ prove that they hold, and stop when they settle.
 
 from __future__ import annotations
 
-import keras
-
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.cost import check_metric
+from tf_channel_prune.masking.callback import Callback
 from tf_channel_prune.masking.gradual import GradualPruning
 from tf_channel_prune.masking.masks import Masks
 from tf_channel_prune.masking.schedules import Constant
@@ -55,7 +54,7 @@ class MaskChecker:
         self._masks.check()
 
 
-class MaskCheck(MaskChecker, keras.callbacks.Callback):
+class MaskCheck(MaskChecker, Callback):
     """Reports sparsity and checks that the masks hold.
 
     At the end of every epoch it puts `sparsity` into the logs, so that the
