@@ -17,7 +17,13 @@ class VariableRule(Rule):
     def label(self, node, scope):
         kernel = node.weight("kernel")
         shape = scope.shape(node)
-        axes = {a: scope.made(node, kernel, a) for a in range(len(shape))}
+        roles = [
+            f"axis{a}" if len(shape) > 1 else "" for a in range(len(shape))
+        ]
+        axes = {
+            a: scope.made(node, kernel, a, role=role)
+            for a, role in enumerate(roles)
+        }
         axes = {a: v for a, v in axes.items() if v is not None}
         scope.output(node, axes, True)
 
