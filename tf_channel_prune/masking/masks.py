@@ -14,14 +14,18 @@ from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.carrying import Carrier
 
 
-def make_sparse(channels: Channels, alive=None):
+def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
     """A sparse copy of the model that `channels` describes.
 
     Args:
         channels: The labels of a graph; what is frozen there gets no mask.
         alive: Boolean per unit. Defaults to everything alive.
+        keep_optimizer: Whether the new model's optimizer has the state of
+            the old one's, masked as the weights are. Defaults to False: the
+            same optimizer, started anew.
 
     Returns:
         A new model with weights of its own; the masked ones are zero.
@@ -36,9 +40,12 @@ def make_sparse(channels: Channels, alive=None):
     for node in channels.graph.nodes:
         calls.setdefault(id(node.operation), []).append(node)
 
+    carrier = Carrier(channels.graph)
+
     def hold(node, layer):
         from tf_channel_prune.masking import holders
 
+        carrier.hold(node, layer)
         mine = {
             key: table[units]
             for key, units in channels.mask_units(node).items()
@@ -56,7 +63,11 @@ def make_sparse(channels: Channels, alive=None):
         form = channels.form(node) if watches else None
         return holders.wrap(channels.graph, layer, mine, sorted(guarded), form)
 
-    return graphs.replay(channels.graph, hold=hold)
+    sparse = graphs.replay(channels.graph, hold=hold)
+    if keep_optimizer:
+        carrier.carry(sparse, lambda weight, array: array)
+        Masks(sparse).clear_slots(sparse.optimizer)
+    return sparse
 
 
 def _guarded(channels, node) -> list[str]:
