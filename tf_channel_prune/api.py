@@ -106,7 +106,7 @@ def prune(
     return make_sparse(channels, alive)
 
 
-def make_sparse(model, exclude=()):
+def make_sparse(model, exclude=(), keep_optimizer=False):
     """A sparse copy of a model with nothing masked yet.
 
     For callbacks that set masks while the model trains.
@@ -115,26 +115,32 @@ def make_sparse(model, exclude=()):
         model: A built Keras model. It is not changed.
         exclude: Names of layers, or patterns of them, that keep their
             channels.
+        keep_optimizer: Whether the new model's optimizer has the state of
+            the given one's, so that training goes on as if it had never
+            stopped; see `transform.transform`. Defaults to False.
     """
     from tf_channel_prune.masking import make_sparse as make
 
-    return make(channels_of(model, exclude))
+    return make(channels_of(model, exclude), None, keep_optimizer)
 
 
-def transform(sparse, samples=None):
+def transform(sparse, samples=None, keep_optimizer=False):
     """The slim model of a sparse one, verified; see `transform.transform`.
 
     Args:
         sparse: A sparse model.
         samples: A batch of inputs to compare the two models on, beside the
             random ones that they are always compared on.
+        keep_optimizer: Whether the new model's optimizer has the state of
+            the given one's, so that training goes on as if it had never
+            stopped; see `transform.transform`. Defaults to False.
 
     Returns:
         An ordinary Keras model that needs nothing of this package.
     """
     from tf_channel_prune.transform import transform as run
 
-    return run(sparse, samples)
+    return run(sparse, samples, keep_optimizer)
 
 
 def sparsity(model, of="params") -> float:

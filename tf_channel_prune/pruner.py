@@ -223,13 +223,16 @@ class Pruner:
         self._write(channels, alive, name, request)
         return make_sparse(channels, alive)
 
-    def transform(self, sparse, samples=None):
+    def transform(self, sparse, samples=None, keep_optimizer=False):
         """The slim model of a sparse one, verified.
 
         Args:
             sparse: A sparse model.
             samples: A batch of inputs to compare the two models on, beside
                 the random ones that they are always compared on.
+            keep_optimizer: Whether the new model's optimizer has the state of
+                the given one's, so that training goes on as if it had never
+                stopped; see `transform.transform`. Defaults to False.
 
         Returns:
             An ordinary Keras model that needs nothing of this package.
@@ -240,7 +243,7 @@ class Pruner:
         """
         from tf_channel_prune.transform import transform
 
-        return transform(sparse, samples)
+        return transform(sparse, samples, keep_optimizer)
 
     def _like_mine(self, model) -> Channels:
         """The labels of a model that was made from the pruner's own."""

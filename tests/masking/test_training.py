@@ -130,6 +130,8 @@ def test_jit_compile():
 
 def test_custom_loop():
     tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("a loop of TensorFlow's")
     sparse, alive = half_sparse(small_model("sigmoid"))
     optimizer = keras.optimizers.Adam(0.01)
     objective = loss()
@@ -144,6 +146,58 @@ def test_custom_loop():
 
     for _ in range(5):
         step()
+    assert_masks_hold(sparse, alive)
+
+
+@pytest.mark.parametrize("on_epoch", [False, True])
+def test_swapped_averages(on_epoch, tmp_path):
+    """Averaged weights, swapped in to evaluate and to save, are sparse."""
+    sparse, alive = half_sparse(small_model("sigmoid"))
+    sparse.compile(keras.optimizers.Adam(0.01, use_ema=True), loss())
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=on_epoch)
+
+    class Check(keras.callbacks.Callback):
+        checked = 0
+
+        def on_test_batch_end(self, batch, logs=None):
+            assert_masks_hold(self.model, alive)
+            Check.checked += 1
+
+    save = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    sparse.fit(
+        *data(),
+        validation_data=data(8),
+        epochs=2,
+        verbose=0,
+        callbacks=[swap, Check(), save],
+    )
+    assert Check.checked == 2
+    assert_masks_hold(sparse, alive)
+    for epoch in (1, 2):
+        saved = keras.models.load_model(tmp_path / f"{epoch}.keras")
+        assert_masks_hold(saved, alive)
+
+
+def shared_model():
+    """One convolution called twice, and a model called on two inputs."""
+    keras.utils.set_random_seed(1)
+    inner_input = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(8, 3, padding="same", name="first")(inner_input)
+    twice = keras.layers.Conv2D(8, 3, padding="same", name="twice")
+    x = twice(keras.layers.Activation("sigmoid")(twice(x)))
+    inner = keras.Model(inner_input, x, name="inner")
+    image = keras.Input((6, 6, 2), name="image")
+    x = keras.layers.Add()([inner(image), inner(-image)])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(3, name="head")(x))
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "average"])
+def test_shared_weights(optimizer):
+    sparse, alive = half_sparse(shared_model())
+    assert not alive.all()
+    sparse.compile(OPTIMIZERS[optimizer](), loss())
+    sparse.fit(*data(), batch_size=8, epochs=2, verbose=0)
     assert_masks_hold(sparse, alive)
 
 

@@ -55,3 +55,14 @@ def replayer(graph):
     from tf_channel_prune.graph import replay_keras
 
     return replay_keras.replay
+
+
+def weights_of(graph, layer):
+    """The `Weight`s of a layer, in the layer's order."""
+    if graph.flavour == "tf_keras":
+        from tf_channel_prune.graph import read_tf_keras
+
+        return read_tf_keras.weights_of(layer)
+    from tf_channel_prune.graph import read_keras
+
+    return read_keras.weights_of(layer)

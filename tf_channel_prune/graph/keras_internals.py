@@ -347,7 +347,9 @@ def compile_like(old, new) -> None:
     raw = old._compile_config.config
     optimizer = old.optimizer
     inner = getattr(optimizer, "inner_optimizer", None)
-    source = inner if inner is not None else optimizer
+    wrapped = hasattr(raw["optimizer"], "inner_optimizer")
+    # A loss scale that Keras added by itself is added again.
+    source = optimizer if inner is None or wrapped else inner
     config = source.get_config()
     new.compile(
         **{

@@ -71,9 +71,17 @@ def variables(optimizer) -> list:
     return list(listed() if callable(listed) else listed)
 
 
+def is_built(optimizer) -> bool:
+    """Whether an optimizer has its slots."""
+    if optimizer is None:
+        return False
+    # tf_keras has no public attribute for it.
+    return bool(getattr(optimizer, "built", getattr(optimizer, "_built", 0)))
+
+
 def build(optimizer, trained) -> None:
     """Makes the slots, unless they are there."""
-    if not getattr(optimizer, "built", getattr(optimizer, "_built", False)):
+    if not is_built(optimizer):
         optimizer.build(list(trained))
 
 

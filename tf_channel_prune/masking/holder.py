@@ -155,7 +155,7 @@ class ChannelMask(keras.layers.Wrapper):
         # The scope hides all outer values, so it must be given every one.
         values = [
             (variable, guarded.get(id(variable), variable.value))
-            for variable in self.layer.variables
+            for variable in (*self.layer.variables, *self.masks.values())
         ]
         with keras.StatelessScope(state_mapping=values) as scope:
             outputs = self._compute(*args, **kwargs)

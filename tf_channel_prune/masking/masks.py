@@ -14,14 +14,18 @@ from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.carrying import Carrier
 
 
-def make_sparse(channels: Channels, alive=None):
+def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
     """A sparse copy of the model that `channels` describes.
 
     Args:
         channels: The labels of a graph; what is frozen there gets no mask.
         alive: Boolean per unit. Defaults to everything alive.
+        keep_optimizer: Whether the new model's optimizer has the state of
+            the old one's, masked as the weights are. Defaults to False: the
+            same optimizer, started anew.
 
     Returns:
         A new model with weights of its own; the masked ones are zero.
@@ -32,10 +36,16 @@ def make_sparse(channels: Channels, alive=None):
     prunable = np.zeros(channels.unit_count + 1, bool)
     for group in channels.prunable:
         prunable[group.units] = True
+    calls: dict[int, list] = {}
+    for node in channels.graph.nodes:
+        calls.setdefault(id(node.operation), []).append(node)
+
+    carrier = Carrier(channels.graph)
 
     def hold(node, layer):
         from tf_channel_prune.masking import holders
 
+        carrier.hold(node, layer)
         mine = {
             key: table[units]
             for key, units in channels.mask_units(node).items()
@@ -43,35 +53,40 @@ def make_sparse(channels: Channels, alive=None):
         }
         if not mine:
             return layer
-        guarded = _guarded(channels, node)
+        # Every call of a shared layer has a say: `hold` sees only the first.
+        guarded = {
+            name
+            for call in calls[id(node.operation)]
+            for name in _guarded(channels, call)
+        }
         watches = any(name == INPUT for name, _ in mine)
         form = channels.form(node) if watches else None
-        return holders.wrap(channels.graph, layer, mine, guarded, form)
+        return holders.wrap(channels.graph, layer, mine, sorted(guarded), form)
 
-    return graphs.replay(channels.graph, hold=hold)
+    sparse = graphs.replay(channels.graph, hold=hold)
+    if keep_optimizer:
+        carrier.carry(sparse, lambda weight, array: array)
+        Masks(sparse).clear_slots(sparse.optimizer)
+    return sparse
 
 
 def _guarded(channels, node) -> list[str]:
     """Weights that contract channels which are not zero when dead."""
-    nonzero = set()
+    nonzero: set[int] = set()
     for number in node.inputs:
         labels = channels.scope.tensors[number]
         if not labels.zero:
             for vector in labels.axes.values():
                 nonzero.update(channels.units(vector).tolist())
+    nonzero.discard(-1)
+    passed: set[int] = set()
     for number in node.outputs:
         for vector in channels.scope.tensors[number].axes.values():
-            nonzero.difference_update(channels.units(vector).tolist())
-    nonzero.discard(-1)
-    if not nonzero:
-        return []
+            passed.update(channels.units(vector).tolist())
     return [
         weight.name
         for weight in node.weights
-        if any(
-            key == weight.key and not nonzero.isdisjoint(units.tolist())
-            for (key, _), units in channels.weight_units.items()
-        )
+        if nonzero & _contracted(channels, weight, passed)
     ]
 
 
@@ -81,6 +96,23 @@ def _owner(node, key):
     if name == INPUT:
         return id(node.operation), axis
     return node.weight(name).key, axis
+
+
+def _contracted(channels, weight, passed) -> set[int]:
+    """Units of a weight's axes that may be summed over.
+
+    What the output carries is passed on (a BatchNormalization's channels),
+    unless it lies on two axes (a convolution that is called on its own
+    output).
+    """
+    axes = [
+        set(units.tolist())
+        for (key, _), units in channels.weight_units.items()
+        if key == weight.key
+    ]
+    either = set().union(*axes)
+    both = {unit for unit in either if sum(unit in axis for axis in axes) > 1}
+    return (either - passed) | both
 
 
 class Masks:
