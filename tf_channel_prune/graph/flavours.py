@@ -44,3 +44,14 @@ def replayer(graph):
     from tf_channel_prune.graph import replay_keras
 
     return replay_keras.replay
+
+
+def internals(graph):
+    """The private corners of this flavour's Keras."""
+    if graph.flavour == "tf_keras":
+        from tf_channel_prune.graph import tf_keras_internals
+
+        return tf_keras_internals
+    from tf_channel_prune.graph import keras_internals
+
+    return keras_internals
