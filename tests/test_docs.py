@@ -5,9 +5,13 @@ import re
 
 import pytest
 
+from tf_channel_prune import criteria
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Before a page on how to add a criterion adds one.
+CRITERIA = criteria.names()
 LINK = re.compile(r"\]\((?!http|#)([^)#]+)")
 
 
@@ -27,6 +31,21 @@ def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     folder = (ROOT / page).parent
     assert [t for t in LINK.findall(text) if not (folder / t).exists()] == []
+
+
+def test_flags_and_actions_in_the_readme_exist():
+    cli = pytest.importorskip("tf_channel_prune.cli")
+    text = (ROOT / "README.md").read_text()
+    actions = set(re.findall(r"--action=(\w+)", text))
+    assert actions <= set(cli.ACTIONS)
+    assert set(re.findall(r"--(\w+)=", text)) <= set(
+        cli.define_flags(list(cli.ACTIONS))
+    )
+
+
+def test_criteria_in_the_readme_are_those_that_exist():
+    row = re.search(r"\| criteria \|(.*)", (ROOT / "README.md").read_text())
+    assert sorted(re.findall(r"`(\w+)`", row[1])) == CRITERIA
 
 
 def test_there_is_code_to_run():

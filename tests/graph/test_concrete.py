@@ -2,6 +2,8 @@
 
 import keras
 import pytest
+import tensorflow as tf
+import tf_keras
 from keras import layers
 
 from tf_channel_prune import graph as graphs
@@ -99,6 +101,31 @@ def test_an_assumption_that_a_layer_refuses_is_told():
     assert found.unresolved == ("small",)
     assert output == (None, None, 4)
     assert shapes_of(model, (10, 4))[1] == [(None, 10, 4)]
+
+
+def tf_keras_model():
+    image = tf_keras.Input((None, None, 3), name="image")
+    x = tf_keras.layers.Conv2D(4, 3, strides=2)(image)
+    x = tf.pad(tf_keras.layers.ReLU()(x), [[0, 0], [1, 1], [1, 1], [0, 0]])
+    inner = tf_keras.Input((None, None, 4))
+    y = tf_keras.layers.MaxPooling2D(3)(inner)
+    x = tf_keras.Model(inner, y * 2.0)(x)
+    return tf_keras.Model(image, tf_keras.layers.Reshape((-1, 4))(x))
+
+
+def test_tf_keras():
+    model = tf_keras_model()
+    before = [len(layer._inbound_nodes) for layer in model.layers]
+    found, (output,) = shapes_of(model, (19, 31, 3))
+    assert output == (None, (9 + 2) // 3 * ((15 + 2) // 3), 4)
+    assert found == graphs.Shapes(found.by_tensor)
+    assert shapes_of(model)[0].assumed == {"image": (IMAGE_SIDE, IMAGE_SIDE, 3)}
+    assert [len(layer._inbound_nodes) for layer in model.layers] == before
+
+
+def test_tf_keras_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(PruningError, match="does not go through 'conv2d"):
+        shapes_of(tf_keras_model(), (2, 2, 3))
 
 
 def test_the_model_keeps_no_trace():

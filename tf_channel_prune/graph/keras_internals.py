@@ -48,6 +48,21 @@ def variable_facts(variable):
     return tuple(variable.shape), dtype, variable.path, variable.name
 
 
+def symbolic():
+    """Where symbolic tensors live: anywhere."""
+    return contextlib.nullcontext()
+
+
+def symbol(shape, dtype):
+    """A tensor that has a shape and nothing else."""
+    return keras.KerasTensor(shape, dtype=dtype)
+
+
+def outputs_of(operation, args, kwargs) -> list:
+    """What an operation makes of symbols; it keeps no trace of the call."""
+    return tree.flatten(operation.compute_output_spec(*args, **kwargs))
+
+
 def functional(operation):
     """The functional graph of a model, or None if it has none.
 

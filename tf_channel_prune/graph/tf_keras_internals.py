@@ -113,6 +113,21 @@ def variable_facts(variable):
     )
 
 
+def symbolic():
+    """Where symbolic tensors live: a graph that is thrown away."""
+    return tf.__internal__.FuncGraph("shapes").as_default()
+
+
+def symbol(shape, dtype):
+    """A tensor that has a shape and nothing else."""
+    return tf.compat.v1.placeholder(dtype, shape)
+
+
+def outputs_of(operation, args, kwargs) -> list:
+    """What an operation makes of symbols; it keeps no trace of the call."""
+    return flatten(operation(*args, **kwargs))
+
+
 def functional(operation):
     """The functional graph of a model, or None if it has none.
 
