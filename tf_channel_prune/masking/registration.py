@@ -11,7 +11,10 @@ import importlib
 import importlib.util
 import sys
 
-HOLDERS = {"keras": "tf_channel_prune.masking.holder"}
+HOLDERS = {
+    "keras": "tf_channel_prune.masking.holder",
+    "tf_keras": "tf_channel_prune.masking.holder_tf_keras",
+}
 
 
 class _AfterImport:
