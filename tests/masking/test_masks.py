@@ -101,6 +101,19 @@ def test_callback_reports_sparsity(sparse, capsys):
     assert f"Epoch 2: {share:.1%} of flops masked" in capsys.readouterr().out
 
 
+def test_callback_serves_tf_keras():
+    tf_keras = pytest.importorskip("tf_keras")
+    layers = tf_keras.layers
+    image = tf_keras.Input((6, 6, 2))
+    x = layers.Flatten()(layers.Conv2D(8, 3, name="one")(image))
+    model = tf_keras.Model(image, layers.Dense(3)(x))
+    sparse = tcp.prune(model, ratio=0.5)
+    sparse.compile("adam", "mse")
+    check = tcp.callbacks.MaskCheck(of="flops")
+    history = sparse.fit(*data(), verbose=0, callbacks=[check])
+    assert history.history["sparsity"] == [pytest.approx(0.5)]
+
+
 class Revive(keras.callbacks.Callback):
     """Writes a weight that is masked, as a careless callback would."""
 

@@ -1,4 +1,4 @@
-"""Callbacks that watch the masks: summaries, and stopping when they settle."""
+"""Callbacks that watch the masks: do they hold, how many, are they settled?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,54 @@ import numpy as np
 from tf_channel_prune import criteria
 from tf_channel_prune.cost import METRICS
 from tf_channel_prune.cost import CostTable
+from tf_channel_prune.cost import check_metric
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.masking.callback import Callback
 from tf_channel_prune.masking.masks import Masks
+
+
+class MaskCheck(Callback):
+    """Reports sparsity and checks that the masks hold.
+
+    At the end of every epoch it puts `sparsity` into the logs, so that the
+    history has it, and raises if any masked weight is not zero.
+
+    Example:
+
+        history = sparse.fit(x, y, callbacks=[tcp.callbacks.MaskCheck()])
+        history.history["sparsity"]
+
+    Args:
+        of: What sparsity is a share of: `flops`, `params` or
+            `activation_memory`. Defaults to `params`.
+        verbose: Whether to print it at every epoch. Defaults to 0.
+
+    Raises:
+        PruningError: In training, if the model holds no masks, or if a
+            masked weight is not zero, with the layer's name.
+    """
+
+    def __init__(self, of="params", verbose=0):
+        super().__init__()
+        check_metric(of)
+        self.of = of
+        self.verbose = verbose
+
+    def on_train_begin(self, logs=None):
+        self._masks = Masks(self.pruned)
+        self._table = CostTable(self._masks.channels)
+        self._masks.check()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._masks.check()
+        share = self._table.removed(self._masks.alive(), self.of)
+        if logs is not None:
+            logs["sparsity"] = share
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: {share:.1%} of {self.of} masked")
+
+    def on_train_end(self, logs=None):
+        self._masks.check()
 
 
 class PruningSummaries(Callback):
