@@ -53,7 +53,7 @@ def prune_and_compare(model, seed=0, tolerance=1e-5, inputs=None):
     alive = random_alive(channels, seed)
     if inputs is None:
         inputs = random_inputs(model)
-    before = [v.numpy() for v in model.variables]
+    before = [v.numpy() for v in model.weights]
 
     whole = make_sparse(channels) if channels.prunable else model
     assert compare(model, whole, inputs).relative <= tolerance
@@ -68,7 +68,7 @@ def prune_and_compare(model, seed=0, tolerance=1e-5, inputs=None):
     assert difference.relative <= tolerance, str(difference)
 
     check_costs(channels, alive, slim)
-    for old, variable in zip(before, model.variables):
+    for old, variable in zip(before, model.weights):
         np.testing.assert_array_equal(old, variable.numpy())
     return channels, alive, slim
 

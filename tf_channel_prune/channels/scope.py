@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -34,6 +35,7 @@ class Scope:
         fillers: `(labels, node)` of positions that no layer makes: constants,
             the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
+        inner: The scope inside a wrapper, by `id(node)`.
         watched: What a masked form must know, by `id(node.operation)`.
     """
 
@@ -45,8 +47,16 @@ class Scope:
         self.producers: list[tuple[np.ndarray, Node, str]] = []
         self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
+        self.inner: dict[int, Scope] = {}
         self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}
+
+    def inside(self, graph: Graph) -> Scope:
+        """A scope for a graph of its own that shares all but the tensors."""
+        inner = copy.copy(self)
+        inner.graph = graph
+        inner.tensors = {}
+        return inner
 
     def input(self, node: Node, position: int = 0) -> Labels:
         """Labels of the node's input number `position`."""

@@ -57,7 +57,7 @@ def concrete_shapes(graph: Graph, input_shape=None) -> Shapes:
         return Shapes()
     given = _given(graph, input_shape)
     assumed = {}
-    shapes = {}
+    taken = {}
     for number in graph.inputs:
         tensor = graph.tensors[number]
         shape = given.get(tensor.name)
@@ -65,22 +65,61 @@ def concrete_shapes(graph: Graph, input_shape=None) -> Shapes:
             shape = _filled(tensor.shape[1:])
             if shape != tensor.shape[1:]:
                 assumed[tensor.name] = shape
-        shapes[number] = (None, *shape)
-    unresolved = []
-    for node in graph.nodes:
-        try:
-            found = _output_shapes(graph, node, shapes)
-        except Exception as error:  # any user code may run here
-            if input_shape is not None:
-                raise PruningError(
-                    f"input_shape={input_shape!r} does not go through "
-                    f"{node.name!r}: {str(error).strip().splitlines()[0]}"
-                ) from error
-            found = [graph.tensors[number].shape for number in node.outputs]
-            if any(None in shape[1:] for shape in found):
-                unresolved.append(node.name)
-        shapes.update(zip(node.outputs, found))
-    return Shapes(shapes, assumed, tuple(unresolved))
+        taken[number] = (None, *shape)
+    found, refused = _walk(graph, taken)
+    if refused and input_shape is not None:
+        name, why = next(iter(refused.items()))
+        raise PruningError(
+            f"input_shape={input_shape!r} does not go through {name!r}: {why}"
+        )
+    unknown = [
+        node.name
+        for node in graph.nodes
+        if node.name in refused
+        and any(None in found[number][1:] for number in node.outputs)
+    ]
+    return Shapes(found, assumed, tuple(unknown))
+
+
+def _walk(graph, taken):
+    """Shapes by tensor number, and why operations refused to give theirs."""
+    internals = flavours.internals(graph)
+    refused: dict[str, str] = {}
+    values = {}
+
+    def symbol(number, shape):
+        values[number] = internals.symbol(shape, graph.tensors[number].dtype)
+
+    def fill(value):
+        return values[value.index] if isinstance(value, TensorRef) else value
+
+    with internals.symbolic():
+        for number, shape in taken.items():
+            symbol(number, shape)
+        for node in graph.nodes:
+            # What takes nothing in has its own shape, whatever the inputs.
+            if node.inputs:
+                args, kwargs = map_arguments(fill, (node.args, node.kwargs))
+                try:
+                    made = internals.outputs_of(node.operation, args, kwargs)
+                    values.update(zip(node.outputs, made))
+                    continue
+                except Exception as error:  # any user code may run here
+                    lines = str(error).strip().splitlines()
+                    refused[node.name] = (lines or [type(error).__name__])[0]
+            for number in node.outputs:
+                symbol(number, graph.tensors[number].shape)
+        shapes = {
+            number: _known(internals, value, graph.tensors[number].shape)
+            for number, value in values.items()
+        }
+    return shapes, refused
+
+
+def _known(internals, value, before) -> tuple:
+    """A symbol's shape, with what the graph knew where it says nothing."""
+    shape = internals.tensor_facts(value)[0]
+    return tuple(b if s is None else s for s, b in zip(shape, before))
 
 
 def _filled(sizes) -> tuple:
@@ -132,20 +171,3 @@ def _fits(shape, own) -> bool:
         isinstance(size, int) and size > 0 and fixed in (None, size)
         for size, fixed in zip(shape, own)
     )
-
-
-def _output_shapes(graph, node, shapes) -> list[tuple]:
-    """What the operation says of its outputs' shapes."""
-    if not node.inputs:
-        return [graph.tensors[number].shape for number in node.outputs]
-
-    def fill(value):
-        if not isinstance(value, TensorRef):
-            return value
-        return tensor(shapes[value.index], graph.tensors[value.index].dtype)
-
-    with flavours.internals(graph).shapes_only() as (tensor, outputs_of):
-        args = map_arguments(fill, node.args)
-        kwargs = map_arguments(fill, node.kwargs)
-        outputs = outputs_of(node.operation, args, kwargs)
-    return [tuple(output.shape) for output in outputs]

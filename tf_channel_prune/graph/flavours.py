@@ -57,7 +57,6 @@ def replayer(graph):
     return replay_keras.replay
 
 
-<<<<<<< HEAD
 def weights_of(graph, layer):
     """The `Weight`s of a layer, in the layer's order."""
     if graph.flavour == "tf_keras":
@@ -67,14 +66,3 @@ def weights_of(graph, layer):
     from tf_channel_prune.graph import read_keras
 
     return read_keras.weights_of(layer)
-=======
-def internals(graph):
-    """The private corners of this flavour's Keras."""
-    if graph.flavour == "tf_keras":
-        from tf_channel_prune.graph import tf_keras_internals
-
-        return tf_keras_internals
-    from tf_channel_prune.graph import keras_internals
-
-    return keras_internals
->>>>>>> project

@@ -196,6 +196,26 @@ class Reader:
             is_layer=self.internals.is_layer(layer),
             holder=None if holder is layer else holder,
             closed_reason=reason,
+            inner=self._inner(layer),
+        )
+
+    def _inner(self, layer) -> Node | None:
+        """The layer inside a wrapper, as a node of its own."""
+        inner = getattr(layer, "layer", None)
+        if not self.internals.is_layer(inner):
+            return None
+        return Node(
+            index=0,
+            name=layer.name,
+            kinds=kinds_of(type(inner)),
+            args=(TensorRef(0),),
+            kwargs={},
+            inputs=[0],
+            outputs=[1],
+            weights=self.weights_of(inner),
+            operation=inner,
+            read_config=lambda: self.internals.config(inner),
+            inner=self._inner(inner),
         )
 
     def _add(self, place, args=(), kwargs=None, **fields) -> Node:

@@ -80,6 +80,8 @@ class Node:
         opened_path: Names of the opened composites around it, inside the
             innermost of those models.
         closed_reason: Why a composite could not be opened, if it was tried.
+        inner: For a wrapper, the layer that it wraps, as a node of its own:
+            tensor 0 goes in, tensor 1 comes out.
     """
 
     index: int
@@ -97,10 +99,15 @@ class Node:
     closed_reason: str | None = None
     scope: tuple[str, ...] = ()
     opened_path: tuple[str, ...] = ()
+    inner: Node | None = None
 
     @property
     def kind(self) -> str:
         return self.kinds[0]
+
+    def kind_in(self, known) -> str:
+        """The most specific of the node's kinds that is in `known`."""
+        return next(kind for kind in self.kinds if kind in known)
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:

@@ -17,9 +17,12 @@ from tf_channel_prune.channels.rules import ops_nn  # noqa: F401
 from tf_channel_prune.channels.rules import ops_reduction  # noqa: F401
 from tf_channel_prune.channels.rules import ops_slicing  # noqa: F401
 from tf_channel_prune.channels.rules import pooling  # noqa: F401
+from tf_channel_prune.channels.rules import preprocessing  # noqa: F401
+from tf_channel_prune.channels.rules import recurrent  # noqa: F401
 from tf_channel_prune.channels.rules import reshaping  # noqa: F401
 from tf_channel_prune.channels.rules import sources  # noqa: F401
 from tf_channel_prune.channels.rules import tf_shape  # noqa: F401
+from tf_channel_prune.channels.rules import wrappers  # noqa: F401
 from tf_channel_prune.channels.rules.base import Change
 from tf_channel_prune.channels.rules.base import Kept
 from tf_channel_prune.channels.rules.base import Product
