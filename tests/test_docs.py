@@ -2,12 +2,17 @@
 
 import pathlib
 import re
+import sys
 
 import pytest
 
 from tf_channel_prune import criteria
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import update_build  # noqa: E402
+
 PAGES = ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Before a page on how to add a criterion adds one.
@@ -46,6 +51,13 @@ def test_flags_and_actions_in_the_readme_exist():
 def test_criteria_in_the_readme_are_those_that_exist():
     row = re.search(r"\| criteria \|(.*)", (ROOT / "README.md").read_text())
     assert sorted(re.findall(r"`(\w+)`", row[1])) == CRITERIA
+
+
+def test_architecture_names_every_room_in_order():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    block = text.split("## The rooms")[1].split("```")[1]
+    named = re.findall(r"^(\w+)  ", block, re.MULTILINE)
+    assert named == update_build.existing_rooms()
 
 
 def test_there_is_code_to_run():
