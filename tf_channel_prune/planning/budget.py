@@ -16,6 +16,16 @@ from tf_channel_prune.errors import TargetError
 from tf_channel_prune.planning.limits import Limits
 
 
+def check_target(ratio: float, of: str) -> None:
+    """Raises unless it is a share of a cost to remove."""
+    check_metric(of)
+    if not isinstance(ratio, numbers.Real) or not 0 < ratio < 1:
+        raise PruningError(
+            "ratio is the share of the cost to remove, between 0 and 1; got "
+            f"{ratio!r}."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """Targets by metric; all of them must be met.
