@@ -15,11 +15,13 @@ from tf_channel_prune.cost.report import Cost
 from tf_channel_prune.cost.report import LayerCost
 from tf_channel_prune.cost.report import measure
 from tf_channel_prune.cost.table import METRICS
+from tf_channel_prune.cost.table import PRODUCT_METRICS
 from tf_channel_prune.cost.table import CostTable
 from tf_channel_prune.cost.table import check_metric
 
 __all__ = [
     "METRICS",
+    "PRODUCT_METRICS",
     "Cost",
     "CostTable",
     "LayerCost",

@@ -11,7 +11,9 @@ from tf_channel_prune.channels.rules.base import sizes
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import concrete_shapes
 
-METRICS = ("flops", "params", "activation_memory")
+# Costs that are sums of products of sizes.
+PRODUCT_METRICS = ("flops", "params", "activation_memory")
+METRICS = PRODUCT_METRICS
 
 
 def check_metric(of: str) -> None:
@@ -60,10 +62,7 @@ class CostTable:
 
     def removed(self, alive: np.ndarray, metric: str) -> float:
         """The share of the dense cost that is gone, between 0 and 1."""
-        full = self.total(self.sizes, metric)
-        if not full:
-            return 0.0
-        return 1 - self.total(self.counts(alive), metric) / full
+        return 1 - self.relative(self.counts(alive), metric)
 
     def by_node(self, counts, metric: str) -> np.ndarray:
         """Cost per node of the graph, shape (nodes,)."""
@@ -74,15 +73,19 @@ class CostTable:
             minlength=self._axes.node_count,
         )
 
-    def step_savings(self, counts, metric: str, step=1) -> np.ndarray:
-        """What removing `step` units from each group alone would save."""
-        full = self.total(counts, metric)
-        saved = np.zeros(len(self.groups))
-        for g, size in enumerate(np.broadcast_to(step, len(self.groups))):
-            changed = np.array(counts)
-            changed[g] -= size
-            saved[g] = full - self.total(changed, metric)
-        return saved
+    def relative(self, counts, metric: str) -> float:
+        """A cost as a share of the dense model's."""
+        full = self.total(self.sizes, metric)
+        return self.total(counts, metric) / full if full else 1.0
+
+    def products(self, metric: str):
+        """A cost as a sum of products of sizes that depend on the counts.
+
+        Returns:
+            `(factor, sizes)` pairs, equal products added up; each size is a
+            pair of a constant and of a tuple of `(group number, times)`.
+        """
+        return self._terms[metric].collected(self._axes)
 
 
 class _Axes:
@@ -136,6 +139,13 @@ class _Axes:
         )
         self._vector = np.array(self._base, np.int64)
 
+    def affine(self, position: int):
+        """A size as a constant and `(group number, times)` pairs."""
+        start, end = self._matrix.indptr[position : position + 2]
+        groups = self._matrix.indices[start:end].tolist()
+        times = self._matrix.data[start:end].tolist()
+        return int(self._vector[position]), tuple(sorted(zip(groups, times)))
+
     def __call__(self, counts) -> np.ndarray:
         counts = np.asarray(counts, np.int64)
         return (self._vector + self._matrix @ counts).astype(np.float64)
@@ -155,6 +165,22 @@ class _Terms:
 
     def values(self, axis_sizes) -> np.ndarray:
         return self._factor * axis_sizes[self._index].prod(axis=1)
+
+    def collected(self, axes: _Axes):
+        """See `CostTable.products`."""
+        affine = {p: axes.affine(p) for p in np.unique(self._index).tolist()}
+        found: dict[tuple, float] = {}
+        for factor, row in zip(self._factor.tolist(), self._index.tolist()):
+            varying = []
+            for position in row:
+                constant, groups = affine[position]
+                if groups:
+                    varying.append((constant, groups))
+                else:
+                    factor *= constant
+            key = tuple(sorted(varying))
+            found[key] = found.get(key, 0.0) + factor
+        return [(factor, key) for key, factor in found.items()]
 
 
 def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:

@@ -14,6 +14,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import run as running
 from tf_channel_prune.graph.data import batches
+from tf_channel_prune.graph.losses import losses_of
 from tf_channel_prune.graph.structure import Graph
 
 
@@ -90,7 +91,7 @@ class _Work:
 
         self.tf = tf
         self.graph = graph
-        self.loss = loss_function(graph, loss)
+        self.losses = losses_of(graph, loss)
         self.square_keys = list(squares)
         self.slice_keys = list(slices)
         self.slice_numbers = [np.asarray(slices[k]) for k in self.slice_keys]
@@ -143,7 +144,8 @@ class _Work:
                 tape.watch(variable)
             made = running.run(self.graph, dict(zip(self.graph.inputs, values)))
             outputs = [made[number] for number in self.graph.outputs]
-            value = tf.reduce_mean(self.loss(targets, outputs))
+            values = self.losses(targets, outputs)
+            value = tf.add_n([tf.reduce_mean(one) for one in values])
         found = tape.gradient(
             value,
             self.variables,
@@ -185,44 +187,3 @@ def _tf_variable(variable):
     import tensorflow as tf
 
     return variable if isinstance(variable, tf.Variable) else variable.value
-
-
-def loss_function(graph: Graph, loss=None):
-    """A function of `(targets, list of outputs)`.
-
-    Raises:
-        PruningError: If neither `loss` nor the model says which loss.
-    """
-    import tensorflow as tf
-
-    model = graph.root.model
-    if loss is None:
-        loss = getattr(model, "loss", None)
-    if loss is None:
-        raise PruningError(
-            "This criterion needs the loss: compile the model, or give "
-            'loss="sparse_categorical_crossentropy" or a keras.losses object.'
-        )
-    if graph.flavour == "tf_keras":
-        import tf_keras as keras
-    else:
-        import keras
-    names = getattr(model, "output_names", None)
-    if isinstance(loss, dict):
-        loss = [loss[name] for name in names]
-    if not isinstance(loss, (list, tuple)):
-        loss = [loss] * len(graph.outputs)
-    losses = [keras.losses.get(one) for one in loss]
-
-    def function(targets, outputs):
-        if isinstance(targets, dict):
-            targets = [targets[name] for name in names]
-        if not isinstance(targets, (list, tuple)):
-            targets = [targets]
-        return sum(
-            tf.reduce_mean(one(y, p))
-            for one, y, p in zip(losses, targets, outputs)
-            if one is not None
-        )
-
-    return function

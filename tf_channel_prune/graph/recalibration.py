@@ -87,23 +87,31 @@ class Recalibration:
         return [_mean(found[id(layer)]) for layer in self.layers]
 
     def _normalise(self, node, args, kwargs, found):
-        from keras import ops
-
-        layer = node.operation
-        x = ops.cast(args[0] if args else kwargs["inputs"], "float32")
-        axis = layer.axis
-        axis = axis[0] if isinstance(axis, (list, tuple)) else axis
-        axis %= len(x.shape)
-        others = [a for a in range(len(x.shape)) if a != axis]
-        mean, variance = ops.moments(x, others)
-        found.setdefault(id(layer), []).append(
-            ops.stack([mean, variance + ops.square(mean)])
-        )
-        layer.moving_mean.assign(ops.cast(mean, layer.moving_mean.dtype))
-        layer.moving_variance.assign(
-            ops.cast(variance, layer.moving_variance.dtype)
-        )
+        moments = normalise(node, args, kwargs)
+        found.setdefault(id(node.operation), []).append(moments)
         return running.plain(self.graph, node, args, kwargs)
+
+
+def normalise(node, args, kwargs):
+    """Gives a normalisation layer the statistics of the batch it will see.
+
+    Returns:
+        The means of `x` and `x ** 2`, shape (2, channels).
+    """
+    from keras import ops
+
+    layer = node.operation
+    x = ops.cast(args[0] if args else kwargs["inputs"], "float32")
+    axis = layer.axis
+    axis = axis[0] if isinstance(axis, (list, tuple)) else axis
+    axis %= len(x.shape)
+    others = [a for a in range(len(x.shape)) if a != axis]
+    mean, variance = ops.moments(x, others)
+    layer.moving_mean.assign(ops.cast(mean, layer.moving_mean.dtype))
+    layer.moving_variance.assign(
+        ops.cast(variance, layer.moving_variance.dtype)
+    )
+    return ops.stack([mean, variance + ops.square(mean)])
 
 
 def _mean(tensors):

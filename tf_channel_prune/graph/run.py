@@ -57,7 +57,8 @@ def plain(graph: Graph, node, args, kwargs):
         return node.operation  # a variable that stands in the graph itself
     if kwargs.get("training"):
         kwargs = {**kwargs, "training": False}
-    return node.operation(*args, **kwargs)
+    layer = node.operation if node.holder is None else node.holder
+    return layer(*args, **kwargs)
 
 
 def flat(graph: Graph, structure) -> list:

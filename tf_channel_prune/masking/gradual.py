@@ -15,7 +15,7 @@ from tf_channel_prune.masking.masks import Masks
 from tf_channel_prune.masking.schedules import final_ratio
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import plan_for_ratio
-from tf_channel_prune.planning.search import check_target
+from tf_channel_prune.planning.budget import check_target
 
 
 class GradualPruning(Callback):

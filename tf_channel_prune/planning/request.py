@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.channels import Channels
+from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.planning import allocation as allocations
+from tf_channel_prune.planning.budget import Budget
+from tf_channel_prune.planning.budget import reachable
+from tf_channel_prune.planning.budget import unreachable
+from tf_channel_prune.planning.explain import Explanation
+from tf_channel_prune.planning.explain import explain
+from tf_channel_prune.planning.knapsack import finite_losses
+from tf_channel_prune.planning.knapsack import loss_of
+from tf_channel_prune.planning.knapsack import pack
 from tf_channel_prune.planning.limits import Limits
 from tf_channel_prune.planning.prices import loss_prices
 from tf_channel_prune.planning.prices import measured_prices
-from tf_channel_prune.planning.search import check_target
+from tf_channel_prune.planning.search import Ranking
+from tf_channel_prune.planning.search import cheapest_counts
 from tf_channel_prune.planning.search import check_threshold
-from tf_channel_prune.planning.search import plan_for_ratio
-from tf_channel_prune.planning.search import plan_for_threshold
+from tf_channel_prune.planning.search import put_back
+
+# What is taken without an analysis; see docs/results.md, "Choosing".
+DEFAULT_ALLOCATION = "global"
 
 
 def exactly_one(**targets) -> None:
@@ -29,83 +43,185 @@ def exactly_one(**targets) -> None:
         )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Choice:
+    """What stays, and why.
+
+    Attributes:
+        alive: Boolean per unit.
+        explanation: One reason a group.
+    """
+
+    alive: np.ndarray
+    explanation: Explanation
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """A target and what holds on the way to it.
 
     Attributes:
-        ratio: Share of the dense cost to remove, or None.
+        ratio: Share of the dense cost to remove, or the most to leave, or
+            several by metric (see `Budget`); None with a threshold, or where
+            `allocation` says it all.
         threshold: Loss of score that each group may cause, or None.
-        of: What cost the ratio is of.
+        of: What cost a single ratio is of.
         limits: What holds for every group.
+        allocation: How the target is shared out: `uniform`, `global`,
+            `isomorphic`, `sensitivity`, shares to remove by pattern of group
+            or layer names (the rest of the target goes to the other groups),
+            or None: `sensitivity` with an analysis, else the default.
 
     Raises:
         PruningError: If the request makes no sense.
     """
 
-    ratio: float | None = None
+    ratio: Any = None
     threshold: float | None = None
     of: str = "flops"
     limits: Limits = dataclasses.field(default_factory=Limits)
+    allocation: str | Mapping[str, float] | None = None
 
     def __post_init__(self):
-        if self.threshold is None:
-            check_target(self.ratio, self.of)
-        else:
+        if self.allocation is not None:
+            allocations.check(self.allocation)
+        if self.threshold is not None:
             check_threshold(self.threshold)
+        elif self.ratio is not None or not self._given:
+            self.budget()
 
-    def plan(
+    @property
+    def _given(self) -> bool:
+        return isinstance(self.allocation, Mapping)
+
+    def budget(self) -> Budget:
+        """The targets."""
+        return Budget.of(self.ratio, self.of)
+
+    def plan(self, channels, scores, living=None, sensitivity=None):
+        """Boolean per unit: what stays; see `choose`."""
+        return self.choose(channels, scores, living, sensitivity).alive
+
+    def choose(
         self,
         channels: Channels,
         scores: np.ndarray,
         living: np.ndarray | None = None,
         sensitivity: Sensitivity | None = None,
-    ) -> np.ndarray:
-        """Boolean per unit: what stays.
+        table: CostTable | None = None,
+    ) -> Choice:
+        """What stays, and why.
 
         Args:
             channels: The labels of the model.
             scores: Per unit, comparable across groups; larger stays longer.
             living: Units that are still there. Defaults to all.
-            sensitivity: The analysis; a threshold cannot do without.
+            sensitivity: The analysis; a threshold and the allocation
+                `sensitivity` cannot do without.
+            table: The graph's cost table, if there is one already.
 
         Raises:
             TargetError: If no allowed plan removes that much.
-            PruningError: If a threshold has no analysis.
+            PruningError: If an analysis is needed and there is none.
         """
-        if self.threshold is None:
-            prices = loss_prices(sensitivity) if sensitivity else None
-            return plan_for_ratio(
-                channels,
-                scores,
-                self.ratio,
-                self.of,
-                self.limits,
-                alive=living,
-                prices=prices,
+        table = table or CostTable(channels)
+        if self.threshold is not None:
+            return self._by_threshold(
+                channels, scores, living, sensitivity, table
             )
+        fixed: dict[int, int] = {}
+        if self._given:
+            fixed = allocations.given_counts(
+                channels, self.allocation, self.limits
+            )
+        name = self._allocation(sensitivity)
+        ranking = Ranking(
+            channels,
+            scores,
+            self.limits,
+            living,
+            self._prices(name, channels, scores, living, sensitivity),
+            fixed,
+        )
+        counts, packing = self._counts(name, ranking, table)
+        metrics = [self.of] if self.ratio is None else self.budget().targets
+        return Choice(
+            ranking.alive(counts),
+            explain(ranking, table, counts, metrics, name, fixed, packing),
+        )
+
+    def _allocation(self, sensitivity) -> str:
+        """The name of the allocation of what is not given by group."""
+        if isinstance(self.allocation, str):
+            name = self.allocation
+        else:
+            name = "sensitivity" if sensitivity else DEFAULT_ALLOCATION
+        if name == "sensitivity" and sensitivity is None:
+            raise PruningError(
+                'allocation="sensitivity" needs a finished analysis of this '
+                "model: call ana first."
+            )
+        return name
+
+    def _prices(self, name, channels, scores, living, sensitivity):
+        if name == "uniform":
+            return allocations.uniform_prices()
+        if name == "isomorphic":
+            return allocations.isomorphic_prices(channels, scores, living)
+        if name == "sensitivity":
+            return loss_prices(sensitivity)
+        return None
+
+    def _counts(self, name, ranking, table):
+        """Kept counts, and how they were packed."""
+        if self.ratio is None:
+            return ranking.counts(0), None
+        budget = self.budget()
+        if name != "sensitivity":
+            return cheapest_counts(ranking, table, budget), None
+        finite_losses(ranking)
+        caps = budget.caps(table)
+        packing = pack(ranking, table, caps)
+        if packing is None:
+            raise unreachable(
+                budget,
+                reachable(ranking.channels, self.limits, table, list(caps)),
+            )
+        counts = put_back(ranking, table, caps, packing.counts)
+        return counts, dataclasses.replace(
+            packing, counts=counts, loss=loss_of(ranking, counts)
+        )
+
+    def _by_threshold(self, channels, scores, living, sensitivity, table):
         if sensitivity is None:
             raise PruningError(
                 "A threshold is a loss of score in the analysis, and there is "
                 "no finished one of this model: call ana(evaluate) first."
             )
-        return plan_for_threshold(
-            channels,
-            scores,
-            self.threshold,
-            measured_prices(sensitivity),
-            self.limits,
-            living,
+        prices = measured_prices(sensitivity)
+        ranking = Ranking(channels, scores, self.limits, living, prices)
+        counts = ranking.counts_at(self.threshold)
+        return Choice(
+            ranking.alive(counts),
+            explain(ranking, table, counts, [self.of], "sensitivity"),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """For the plan file."""
-        target = {"threshold": self.threshold}
-        if self.threshold is None:
+        if self.threshold is not None:
+            target: dict[str, Any] = {"threshold": self.threshold}
+        elif self.ratio is None:
+            target = {}
+        elif isinstance(self.ratio, Mapping):
+            target = {"ratio": dict(self.ratio)}
+        else:
             target = {"ratio": self.ratio, "of": self.of}
-        return {**target, **dataclasses.asdict(self.limits)}
+        shares = self.allocation
+        if isinstance(shares, Mapping):
+            shares = dict(shares)
+        return {**target, "allocation": shares, **self.limits.as_dict()}
 
     def __str__(self) -> str:
-        if self.threshold is None:
-            return f"{self.of}-{self.ratio:g}"
-        return f"threshold-{self.threshold:g}"
+        if self.threshold is not None:
+            return f"threshold-{self.threshold:g}"
+        return "given" if self.ratio is None else str(self.budget())

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
-from tf_channel_prune.cost import check_metric
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.errors import TargetError
+from tf_channel_prune.planning.budget import Budget
+from tf_channel_prune.planning.budget import reachable
+from tf_channel_prune.planning.budget import unreachable
+from tf_channel_prune.planning.budget import within
 from tf_channel_prune.planning.limits import Limits
 
 # The price of keeping no more than each of some counts of a group.
 Prices = Callable[[ChannelGroup, np.ndarray], np.ndarray]
-
-
-def check_target(ratio: float, of: str) -> None:
-    """Raises unless the request makes sense."""
-    check_metric(of)
-    if not isinstance(ratio, numbers.Real) or not 0 < ratio < 1:
-        raise PruningError(
-            "ratio is the share of the cost to remove, between 0 and 1; got "
-            f"{ratio!r}."
-        )
 
 
 def check_threshold(threshold: float) -> None:
@@ -41,7 +34,7 @@ def check_threshold(threshold: float) -> None:
 def plan_for_ratio(
     channels: Channels,
     scores: np.ndarray,
-    ratio: float,
+    ratio,
     of: str = "flops",
     limits: Limits | None = None,
     table: CostTable | None = None,
@@ -53,7 +46,7 @@ def plan_for_ratio(
     Args:
         channels: The labels of the dense graph.
         scores: Per unit; comparable across groups; larger stays longer.
-        ratio: Share of the dense model's cost to remove.
+        ratio: A target, or several by metric; see `Budget`.
         of: `flops`, `params` or `activation_memory`.
         limits: What holds for every group.
         table: The graph's cost table, if there is one already.
@@ -67,23 +60,26 @@ def plan_for_ratio(
     Raises:
         TargetError: If no allowed plan removes that much.
     """
-    check_target(ratio, of)
-    limits = limits or Limits()
+    ranking = Ranking(channels, scores, limits or Limits(), alive, prices)
     table = table or CostTable(channels)
-    ranking = Ranking(channels, scores, limits, alive, prices)
-    full = table.total(table.sizes, of)
-    budget = full * (1 - ratio) + 1e-6
-    counts = shortest_prefix(ranking, table, of, budget)
+    budget = Budget.of(ratio, of)
+    return ranking.alive(cheapest_counts(ranking, table, budget))
+
+
+def cheapest_counts(ranking, table, budget: Budget) -> np.ndarray:
+    """The counts that a ranking meets a budget with.
+
+    Raises:
+        TargetError: If none do.
+    """
+    caps = budget.caps(table)
+    counts = shortest_prefix(ranking, table, caps)
     if counts is None:
-        least = 1 - table.total(ranking.counts(len(ranking)), of) / full
-        raise TargetError(
-            f"ratio={ratio:g} of {of} cannot be reached: with these limits at "
-            f"most {least:.4f} can be removed (reachable: 0 to {least:.4f}). "
-            "Lower the ratio, or relax min_channels, max_ratio, divisor or "
-            "exclude."
+        raise unreachable(
+            budget,
+            reachable(ranking.channels, ranking.limits, table, list(caps)),
         )
-    counts = put_back(ranking, table, of, budget, counts)
-    return ranking.alive(counts)
+    return put_back(ranking, table, caps, counts)
 
 
 def plan_for_threshold(
@@ -130,11 +126,32 @@ class Ranking:
         prices: Function of a group and an array of kept counts that gives
             the price of keeping no more than that. Defaults to the score of
             the best unit that goes.
+        fixed: Counts by group number, for groups that have no choice.
+
+    Attributes:
+        channels, limits: As given.
+        groups: The prunable groups.
+        ladders: Per group, the counts that it may keep, from now down.
+        prices: Per group, the price of each rung below the first; it never
+            falls on the way down.
     """
 
-    def __init__(self, channels, scores, limits, alive=None, prices=None):
+    def __init__(
+        self,
+        channels,
+        scores,
+        limits,
+        alive=None,
+        prices=None,
+        fixed: Mapping[int, int] | None = None,
+    ):
+        self.channels = channels
+        self.limits = limits
         self.groups = channels.prunable
-        self.unit_count = channels.unit_count
+        self.ladders: list[np.ndarray] = []
+        self.prices: list[np.ndarray] = []
+        self._order: list[np.ndarray] = []
+        limits.check(self.groups)
         if alive is None:
             alive = np.ones(channels.unit_count, bool)
         if not np.isfinite(scores[alive]).all():
@@ -142,35 +159,39 @@ class Ranking:
                 "Some channel scores are not finite (NaN or infinite): look "
                 "for NaN in the model's weights."
             )
-        self.ladders: list[np.ndarray] = []
-        self._order: list[np.ndarray] = []
-        self._prices: list[np.ndarray] = []
-        for group in self.groups:
+        for g, group in enumerate(self.groups):
             living = group.units[alive[group.units]]
             # Best first; a stable sort keeps ties in channel order.
             best = living[np.argsort(-scores[living], kind="stable")]
-            ladder = limits.ladder(group.size)
+            below = limits.ladder(group)
             # What is dead already need not be a rung of these limits.
-            below = ladder[ladder < living.size]
-            ladder = np.concatenate([[living.size], below])
+            below = below[below < living.size]
+            start = living.size
+            if fixed is not None and g in fixed:
+                start, below = min(start, fixed[g]), below[:0]
             price = scores[best[below]] if prices is None else None
             if price is None:
                 price = prices(group, below)
             self._order.append(best)
-            self.ladders.append(ladder)
-            self._prices.append(np.maximum.accumulate(price))
+            self.ladders.append(np.concatenate([[start], below]))
+            self.prices.append(np.maximum.accumulate(price))
         self._rungs = self._sorted()
 
     def _sorted(self):
         """The group of each rung, cheapest rung first."""
-        rungs = [
-            (price, -count / group.size, g)
-            for g, group in enumerate(self.groups)
-            for price, count in zip(
-                self._prices[g].tolist(), self.ladders[g][1:].tolist()
-            )
-        ]
-        return np.array([g for _, _, g in sorted(rungs)], np.int64)
+        groups = np.repeat(
+            np.arange(len(self.groups)), [p.size for p in self.prices]
+        )
+        if not groups.size:
+            return groups
+        left = np.concatenate(
+            [
+                ladder[1:] / group.size
+                for ladder, group in zip(self.ladders, self.groups)
+            ]
+        )
+        order = np.lexsort((groups, -left, np.concatenate(self.prices)))
+        return groups[order]
 
     def __len__(self) -> int:
         return len(self._rungs)
@@ -178,63 +199,81 @@ class Ranking:
     def counts(self, length: int) -> np.ndarray:
         """Kept counts after the first `length` rungs."""
         down = np.bincount(self._rungs[:length], minlength=len(self.groups))
+        return self.at(down)
+
+    def at(self, down) -> np.ndarray:
+        """Kept counts when each group is so many rungs down."""
         return np.array(
             [ladder[d] for ladder, d in zip(self.ladders, down)], np.int64
         )
 
     def counts_at(self, price: float) -> np.ndarray:
         """The least counts that cost each group no more than `price`."""
-        down = [np.searchsorted(own, price, "right") for own in self._prices]
-        return np.array(
-            [ladder[d] for ladder, d in zip(self.ladders, down)], np.int64
+        return self.at(
+            [np.searchsorted(own, price, "right") for own in self.prices]
         )
 
-    def last_first(self, counts):
-        """Groups whose last rung may be put back, dearest rung first."""
-        for g in self._rungs[::-1].tolist():
-            if counts[g] < self.ladders[g][0]:
-                yield g
+    def down(self, counts) -> np.ndarray:
+        """How many rungs down each group is."""
+        return np.array(
+            [
+                np.flatnonzero(ladder == count)[0]
+                for ladder, count in zip(self.ladders, counts)
+            ],
+            np.int64,
+        )
 
-    def up(self, g: int, count: int) -> int:
-        """The next higher count on a group's ladder."""
-        ladder = self.ladders[g]
-        return int(ladder[np.flatnonzero(ladder == count)[0] - 1])
+    def last_first(self):
+        """The group of every rung, dearest rung first."""
+        return self._rungs[::-1].tolist()
 
     def alive(self, counts) -> np.ndarray:
         """Boolean per unit: the best `counts` of every group."""
-        alive = np.ones(self.unit_count, bool)
+        alive = np.ones(self.channels.unit_count, bool)
         for group, best, count in zip(self.groups, self._order, counts):
             alive[group.units] = False
             alive[best[:count]] = True
         return alive
 
 
-def shortest_prefix(ranking, table, of, budget):
-    """Counts after the fewest rungs whose cost is within the budget."""
+def shortest_prefix(ranking, table, caps):
+    """Counts after the fewest rungs whose costs are within the caps."""
     low, high = 0, len(ranking)
-    if table.total(ranking.counts(high), of) > budget:
+    if not within(table, ranking.counts(high), caps):
         return None
     while low < high:
         middle = (low + high) // 2
-        if table.total(ranking.counts(middle), of) <= budget:
+        if within(table, ranking.counts(middle), caps):
             high = middle
         else:
             low = middle + 1
     return ranking.counts(high)
 
 
-def put_back(ranking, table, of, budget, counts):
+def put_back(ranking, table, caps, counts, order=None):
     """Climbs rungs again, dearest first, while the budget still holds.
 
     Afterwards no single rung can be put back: the cut is over the request by
-    less than the cheapest rung.
+    less than the cheapest rung. A group that could not climb once never can
+    again, since every other climb leaves less room.
+
+    Args:
+        ranking: The ladders, and the order in which rungs are tried.
+        table: The costs.
+        caps: The most that may be left, by metric.
+        counts: Kept counts within the caps.
+        order: Groups, one entry a rung, in the order of trying. Defaults to
+            the ranking's, dearest first.
     """
-    counts = np.array(counts)
-    for g in ranking.last_first(counts):
-        trial = counts.copy()
-        if trial[g] >= ranking.ladders[g][0]:
+    down = ranking.down(counts)
+    stuck = down == 0
+    for g in ranking.last_first() if order is None else order:
+        if stuck[g]:
             continue
-        trial[g] = ranking.up(g, int(trial[g]))
-        if table.total(trial, of) <= budget:
-            counts = trial
-    return counts
+        down[g] -= 1
+        if not within(table, ranking.at(down), caps):
+            down[g] += 1
+            stuck[g] = True
+        elif down[g] == 0:
+            stuck[g] = True
+    return ranking.at(down)

@@ -1,0 +1,152 @@
+"""Scores of variants of one model that differ from some node on.
+
+What stands before the first changed node is run once a batch for all variants
+of a group; only the rest is run for each. Normalisation layers use the
+statistics of the batch, so that a variant is scored as it would be with its
+statistics measured anew (see `recalibration.py`), at no further cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import run as running
+from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.data import batches
+from tf_channel_prune.graph.losses import losses_of
+from tf_channel_prune.graph.recalibration import normalise
+from tf_channel_prune.graph.structure import Graph
+
+Variant = Callable[[], AbstractContextManager]
+
+
+class Trials:
+    """Runs variants of a model on data.
+
+    Args:
+        graph: The graph of a model whose weights the variants may change.
+        data: See `batches`; with targets.
+        metric: `accuracy`, `loss` (negative, so that larger is better), or a
+            function of `(y, y_pred)` that gives one number a sample, larger
+            for better.
+        loss: For `loss`; defaults to the compiled model's.
+        samples: The most samples to use. Defaults to all.
+        batch_size: Of data given as arrays. Defaults to 250. With
+            `statistics`, a batch must be large enough to have some.
+        statistics: Whether normalisation layers use the batch's statistics.
+            Defaults to True.
+        seed: Of the choice of samples.
+
+    Attributes:
+        work: What has been run so far, in evaluations of the whole model on
+            `samples` samples, by the nodes' costs.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        data,
+        metric="accuracy",
+        loss=None,
+        samples: int | None = None,
+        batch_size: int = 250,
+        statistics: bool = True,
+        seed: int = 0,
+        costs: np.ndarray | None = None,
+    ):
+        self.graph = graph
+        self.batches = list(batches(data, batch_size, samples, seed))
+        self.statistics = statistics
+        self.score = _metric(graph, metric, loss)
+        costs = np.ones(len(graph.nodes)) if costs is None else costs
+        self._costs = np.cumsum([0.0, *costs])
+        self.work = 0.0
+        if not self.batches or self.batches[0][1] is None:
+            raise PruningError(
+                "The analysis needs samples with targets: give data=(x, y)."
+            )
+
+    def outcomes(self, start: int, variants: Sequence[Variant]) -> np.ndarray:
+        """Scores, shape (variants, samples).
+
+        Args:
+            start: The index of the first node that any variant changes.
+            variants: Each gives a context in which the model is changed.
+        """
+        nodes = self.graph.nodes
+        before, after = nodes[:start], nodes[start:]
+        needed = {number for node in after for number in node.inputs}
+        found: list[list] = [[] for _ in variants]
+        for x, y in self.batches:
+            values = running.inputs(self.graph, x)
+            prefix = self._run(values, before, needed)
+            prefix.update({n: v for n, v in values.items() if n in needed})
+            for scores, variant in zip(found, variants):
+                with variant():
+                    made = self._run(prefix, after, ())
+                outputs = [made[n] for n in self.graph.outputs]
+                scores.append(self.score(y, outputs))
+        total = self._costs[-1]
+        self.work += self._costs[start] / total
+        self.work += len(variants) * (1 - self._costs[start] / total)
+        return np.array([np.concatenate(scores) for scores in found])
+
+    def _run(self, values, nodes, keep):
+        call = self._normalise if self.statistics else None
+        return running.run(self.graph, values, nodes, call, keep)
+
+    def _normalise(self, node, args, kwargs):
+        if "BatchNormalization" not in node.kinds:
+            return None
+        normalise(node, args, kwargs)
+        return running.plain(self.graph, node, args, kwargs)
+
+
+def _metric(graph, metric, loss):
+    """A function of `(y, outputs)` that gives an array, one score a sample."""
+    if metric == "accuracy":
+        if len(graph.outputs) != 1:
+            raise PruningError(
+                'metric="accuracy" is of models with one output; give a '
+                "function of (y, y_pred) with one number a sample."
+            )
+        return lambda y, outputs: _right(np.asarray(y), to_numpy(outputs[0]))
+    if metric == "loss":
+        losses = losses_of(graph, loss)
+        return lambda y, outputs: -_per_sample(losses(y, outputs))
+    if not callable(metric):
+        raise PruningError(
+            f"metric={metric!r}: expected accuracy, loss, or a function of "
+            "(y, y_pred) with one number a sample."
+        )
+
+    def own(y, outputs):
+        arrays = [to_numpy(output) for output in outputs]
+        return _per_sample(
+            [metric(y, arrays[0] if len(arrays) == 1 else arrays)]
+        )
+
+    return own
+
+
+def _per_sample(values):
+    """The sum over outputs of values folded to one number a sample."""
+    arrays = [np.asarray(to_numpy(value), np.float64) for value in values]
+    return sum(a.reshape(a.shape[0], -1).mean(axis=1) for a in arrays)
+
+
+def _right(y, predicted):
+    """1 where the class is right: labels, one-hot rows, or one probability."""
+    if predicted.shape[-1] == 1:
+        right = (predicted > 0.5) == (y.reshape(predicted.shape) > 0.5)
+    else:
+        if y.shape == predicted.shape:
+            y = y.argmax(axis=-1)
+        labels = predicted.argmax(axis=-1)
+        right = labels == y.reshape(labels.shape)
+    return right.reshape(right.shape[0], -1).mean(axis=1)

@@ -1,0 +1,151 @@
+"""What may be left of each cost: a share, an absolute number, or several."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Mapping
+
+import numpy as np
+
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.cost import CostTable
+from tf_channel_prune.cost import check_metric
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import TargetError
+from tf_channel_prune.planning.limits import Limits
+
+
+def check_target(ratio: float, of: str) -> None:
+    """Raises unless it is a share of a cost to remove."""
+    check_metric(of)
+    if not isinstance(ratio, numbers.Real) or not 0 < ratio < 1:
+        raise PruningError(
+            "ratio is the share of the cost to remove, between 0 and 1; got "
+            f"{ratio!r}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Targets by metric; all of them must be met.
+
+    Attributes:
+        targets: Per metric, the share of the dense cost to remove (between 0
+            and 1), or the most that may be left (1 or more; in FLOPs,
+            parameters, bytes or microseconds).
+    """
+
+    targets: dict[str, float]
+
+    @classmethod
+    def of(cls, ratio, of: str = "flops") -> Budget:
+        """The budget of a request.
+
+        Args:
+            ratio: One target, of the metric `of`, or a dictionary of targets
+                by metric.
+            of: The metric of a single target.
+
+        Raises:
+            PruningError: If a target makes no sense.
+        """
+        targets = dict(ratio) if isinstance(ratio, Mapping) else {of: ratio}
+        if not targets:
+            raise PruningError("ratio is an empty dictionary: name a target.")
+        for metric, target in targets.items():
+            check_metric(metric)
+            real = isinstance(target, numbers.Real) and not isinstance(
+                target, bool
+            )
+            if not real or not target > 0 or not np.isfinite(target):
+                raise PruningError(
+                    "ratio is the share of the cost to remove, between 0 and "
+                    "1, or the most that may be left, as an absolute number "
+                    f"from 1 up; got {target!r} for {metric}."
+                )
+        return cls({metric: float(t) for metric, t in targets.items()})
+
+    def caps(self, table: CostTable) -> dict[str, float]:
+        """The most that may be left, by metric."""
+        caps = {}
+        for metric, target in self.targets.items():
+            full = table.total(table.sizes, metric)
+            cap = target if target >= 1 else full * (1 - target)
+            caps[metric] = cap * (1 + 1e-12) + 1e-9  # float sums
+        return caps
+
+    def __str__(self) -> str:
+        return "-".join(f"{of}-{t:g}" for of, t in self.targets.items())
+
+
+def within(table: CostTable, counts, caps: Mapping[str, float]) -> bool:
+    """Whether a plan's costs are all within their caps."""
+    return all(table.total(counts, of) <= cap for of, cap in caps.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """What plans within some limits can remove of one cost.
+
+    Attributes:
+        metric: Which cost.
+        full: The dense model's cost.
+        least: The least that can be left.
+    """
+
+    metric: str
+    full: float
+    least: float
+
+    @property
+    def ratio(self) -> float:
+        """The largest share that can be removed."""
+        return 1 - self.least / self.full if self.full else 0.0
+
+    def __str__(self) -> str:
+        from tf_channel_prune.report.tables import amount
+
+        return (
+            f"{self.metric}: 0 to {self.ratio:.4f} of {amount(self.full)} can "
+            f"be removed with these limits (down to {amount(self.least)})"
+        )
+
+
+def reachable(
+    channels: Channels,
+    limits: Limits | None = None,
+    table: CostTable | None = None,
+    metrics=("flops", "params", "activation_memory"),
+) -> list[Reach]:
+    """How far each cost can be cut.
+
+    Args:
+        channels: The labels of a model.
+        limits: What holds for every group.
+        table: The graph's cost table, if there is one already.
+        metrics: Which costs.
+    """
+    limits = limits or Limits()
+    limits.check(channels.prunable)
+    table = table or CostTable(channels)
+    least = np.array([limits.ladder(g)[-1] for g in channels.prunable], int)
+    return [
+        Reach(
+            metric,
+            table.total(table.sizes, metric),
+            table.total(least, metric),
+        )
+        for metric in metrics
+    ]
+
+
+def unreachable(budget: Budget, reached: list[Reach]) -> TargetError:
+    """The error for a budget that no allowed plan meets."""
+    wanted = ", ".join(f"{t:g} of {of}" for of, t in budget.targets.items())
+    return TargetError(
+        f"ratio={wanted} cannot be reached. "
+        + "; ".join(map(str, reached))
+        + ". Lower the ratio, or relax min_channels, max_ratio, divisor or "
+        "exclude."
+    )

@@ -1,0 +1,34 @@
+"""The table of a plan's reasons."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+
+def explanation_table(explanation) -> Table:
+    """One line a group: what it keeps, what that saves, and why."""
+    table = Table(title=f"Plan by {explanation.allocation} allocation")
+    table.add_column("group", overflow="fold")
+    table.add_column("kept", justify="right")
+    metrics = list(explanation.rows[0].saved) if explanation.rows else []
+    for metric in metrics:
+        table.add_column(f"{metric} saved alone", justify="right")
+    table.add_column("why", overflow="fold")
+    for row in explanation.rows:
+        saved = [f"{row.saved[metric]:.1%}" for metric in metrics]
+        table.add_row(row.group, f"{row.kept}/{row.size}", *saved, row.why)
+    if explanation.frozen:
+        table.add_section()
+    for group in explanation.frozen:
+        dashes = ["" for _ in metrics]
+        table.add_row(
+            group.name,
+            f"{group.size}/{group.size}",
+            *dashes,
+            f"cannot be pruned: {group.reason}",
+        )
+    if explanation.loss is not None:
+        table.caption = f"sum of the groups' losses {explanation.loss:.4g}"
+        if explanation.bound is not None:
+            table.caption += f"; no plan has less than {explanation.bound:.4g}"
+    return table
