@@ -269,21 +269,6 @@ def copy_trainable(old, new) -> None:
             ours.variable.trainable = theirs.trainable
 
 
-@contextlib.contextmanager
-def shapes_only():
-    """How to ask an operation for its outputs' shapes.
-
-    Yields:
-        A function that makes a tensor of a shape and a dtype, and one that
-        gives the flat outputs of `(operation, args, kwargs)`.
-    """
-
-    def outputs_of(operation, args, kwargs):
-        return tree.flatten(operation.compute_output_spec(*args, **kwargs))
-
-    yield keras.KerasTensor, outputs_of
-
-
 def build_for(layer, args, kwargs) -> None:
     """Builds a layer for symbolic arguments without joining their graph."""
     if layer.built:

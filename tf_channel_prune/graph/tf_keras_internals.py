@@ -289,25 +289,6 @@ def without_initialization(layer):
             vars(part)[name] = value
 
 
-@contextlib.contextmanager
-def shapes_only():
-    """How to ask an operation for its outputs' shapes.
-
-    Yields:
-        A function that makes a tensor of a shape and a dtype, and one that
-        gives the flat outputs of `(operation, args, kwargs)`.
-    """
-
-    def tensor(shape, dtype):
-        return tf.compat.v1.placeholder(dtype, shape)
-
-    def outputs_of(operation, args, kwargs):
-        return flatten(operation(*args, **kwargs))
-
-    with tf.__internal__.FuncGraph("shapes").as_default():
-        yield tensor, outputs_of
-
-
 def build_for(layer, args, kwargs) -> None:
     """Builds a layer for symbolic arguments without joining their graph."""
     if layer.built:
