@@ -18,15 +18,15 @@ def randomise(model, seed=0):
     """Gives every float weight a value that could be a trained one."""
     rng = np.random.default_rng(seed)
     for variable in model.variables:
-        name = variable.path
-        if "seed_generator" in name or "int" in str(variable.dtype):
+        name = getattr(variable, "path", variable.name)
+        if "int" in str(variable.dtype):
             continue
         value = rng.standard_normal(variable.shape) * 0.4
         if "variance" in name:
             value = np.abs(value) + 0.5
         if "gamma" in name:
             value = value + 1
-        variable.assign(value.astype("float32"))
+        variable.assign(np.asarray(value).astype("float32"))
     return model
 
 

@@ -284,7 +284,7 @@ def build_for(layer, args, kwargs) -> None:
     layer._inbound_nodes.clear()
 
 
-def borrow_signature(holder, layer) -> None:
+def call_like(holder, layer) -> None:
     """Has Keras treat calls of a wrapper as calls of the layer inside.
 
     `call(*args, **kwargs)` hides which argument is the first, takes a mask or

@@ -64,22 +64,23 @@ class ChannelMask(keras.layers.Wrapper):
 
     Args:
         layer: The wrapped layer, built.
-        axes: `(weight name, axis)` pairs to hold masks for.
+        axes: `(weight name, axis)` pairs to hold masks for; `(INPUT, axis)`
+            for axes of the input that `form` looks at.
         guarded: Names of weights that are masked in the forward pass too.
             A dead channel that is not zero (after a sigmoid, say) sends a
             gradient to its consumers; a constraint undoes that after the
             step, but an optimizer that averages weights (`use_ema`) has
             seen it by then. Defaults to none: the forward pass is the
             layer's own.
+        sizes: The length of each of these axes. Defaults to what the layer
+            has.
         form: How a layer with statistics over masked channels is computed;
             see `forms.py`. Defaults to the layer's own `call`.
-        inputs: `(axis, size)` pairs: axes of the input that `form` looks at.
         name: Defaults to the layer's own name, so that `get_layer` and losses
             by output name keep working.
 
     Attributes:
-        masks: The mask variable of each `(weight name, axis)`, and of each
-            `(INPUT, axis)`.
+        masks: The mask variable of each of `axes`.
     """
 
     holds_channel_masks = True
@@ -89,8 +90,8 @@ class ChannelMask(keras.layers.Wrapper):
         layer,
         axes,
         guarded=(),
+        sizes=None,
         form=None,
-        inputs=(),
         name=None,
         **kwargs,
     ):
@@ -99,10 +100,13 @@ class ChannelMask(keras.layers.Wrapper):
         self.axes = [(str(weight), int(axis)) for weight, axis in axes]
         self.guarded = [str(weight) for weight in guarded]
         self.form = form
-        self.inputs = [(int(axis), int(size)) for axis, size in inputs]
+        if sizes is None:
+            weights = {w.name: w for w in weights_of(layer)}
+            sizes = [weights[name].shape[axis] for name, axis in self.axes]
+        self.sizes = [int(size) for size in sizes]
         self.supports_masking = layer.supports_masking
         self.autocast = layer.autocast
-        keras_internals.borrow_signature(self, layer)
+        keras_internals.call_like(self, layer)
         self.masks = {}
         if layer.built:
             self._hold()
@@ -116,26 +120,20 @@ class ChannelMask(keras.layers.Wrapper):
 
     def _hold(self):
         """Makes the masks and ties them to the layer's variables."""
-        weights = {w.name: w for w in weights_of(self.layer)}
-        for name, axis in self.axes:
-            self._add_mask(name, axis, weights[name].shape[axis])
-        for axis, size in self.inputs:
-            self._add_mask(INPUT, axis, size)
+        for (name, axis), size in zip(self.axes, self.sizes):
+            self.masks[name, axis] = self.add_weight(
+                shape=(size,),
+                initializer="ones",
+                trainable=False,
+                dtype="float32",
+                autocast=False,
+                name=f"{name.replace('/', '_')}_axis{axis}_mask",
+            )
         self._constrain()
-
-    def _add_mask(self, name, axis, size):
-        self.masks[name, axis] = self.add_weight(
-            shape=(size,),
-            initializer="ones",
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-            name=f"{name.replace('/', '_')}_axis{axis}_mask",
-        )
 
     def _constrain(self):
         weights = {w.name: w for w in weights_of(self.layer)}
-        for name in dict.fromkeys(name for name, _ in self.axes):
+        for name in dict.fromkeys(n for n, _ in self.axes if n != INPUT):
             variable = weights[name].variable
             mine = [
                 (axis, mask)
@@ -216,6 +214,6 @@ class ChannelMask(keras.layers.Wrapper):
             **super().get_config(),
             "axes": self.axes,
             "guarded": self.guarded,
+            "sizes": self.sizes,
             "form": self.form,
-            "inputs": self.inputs,
         }

@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tf_channel_prune.channels import INPUT
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.read_tf_keras import weights_of
+from tf_channel_prune.masking.forms import FORMS
 
 
 class MaskConstraint(tf_keras.constraints.Constraint):
@@ -37,6 +39,18 @@ class MaskConstraint(tf_keras.constraints.Constraint):
         )
 
 
+class _Ops:
+    """What `forms.py` needs, by the names of `keras.ops`."""
+
+    cast = staticmethod(tf.cast)
+    mean = staticmethod(tf.reduce_mean)
+    reshape = staticmethod(tf.reshape)
+    rsqrt = staticmethod(tf.math.rsqrt)
+    shape = staticmethod(tf.shape)
+    square = staticmethod(tf.square)
+    sum = staticmethod(tf.reduce_sum)
+
+
 @tf_keras.saving.register_keras_serializable("tf_channel_prune")
 class ChannelMask(tf_keras.layers.Wrapper):
     """Holds the channel masks of one layer.
@@ -48,13 +62,16 @@ class ChannelMask(tf_keras.layers.Wrapper):
 
     Args:
         layer: The wrapped layer.
-        axes: `(weight name, axis)` pairs to hold masks for.
+        axes: `(weight name, axis)` pairs to hold masks for; `(INPUT, axis)`
+            for axes of the input that `form` looks at.
         guarded: Names of weights that are masked in the forward pass too,
             for what a gradient would leave in an optimizer's averages before
             the constraint acts. Defaults to none: the forward pass is the
             layer's own.
         sizes: The length of each of these axes. Defaults to what the layer
             has, which must be built then.
+        form: How a layer with statistics over masked channels is computed;
+            see `forms.py`. Defaults to the layer's own `call`.
         name: Defaults to the layer's own name, so that `get_layer` and losses
             by output name keep working.
 
@@ -65,7 +82,14 @@ class ChannelMask(tf_keras.layers.Wrapper):
     holds_channel_masks = True
 
     def __init__(
-        self, layer, axes, guarded=(), sizes=None, name=None, **kwargs
+        self,
+        layer,
+        axes,
+        guarded=(),
+        sizes=None,
+        form=None,
+        name=None,
+        **kwargs,
     ):
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, name=name or layer.name, **kwargs)
@@ -77,6 +101,7 @@ class ChannelMask(tf_keras.layers.Wrapper):
             sizes = [weights[name].shape[axis] for name, axis in self.axes]
         self.guarded = [str(weight) for weight in guarded]
         self.sizes = [int(size) for size in sizes]
+        self.form = form
         self.supports_masking = layer.supports_masking
         tf_keras_internals.call_like(self, layer)
         self._constrained = False
@@ -109,7 +134,7 @@ class ChannelMask(tf_keras.layers.Wrapper):
         weights = {w.name: w for w in weights_of(self.layer)}
         if self._constrained or not weights:
             return  # some layers make their weights when they are called
-        for name in dict.fromkeys(name for name, _ in self.axes):
+        for name in dict.fromkeys(n for n, _ in self.axes if n != INPUT):
             variable = weights[name].variable
             mine = [
                 (axis, mask)
@@ -129,10 +154,21 @@ class ChannelMask(tf_keras.layers.Wrapper):
                 if weight.name in self.guarded
             }
             with tf_keras_internals.reading(self.layer, values):
-                return self.layer(*args, **kwargs)
-        result = self.layer(*args, **kwargs)
+                return self._compute(*args, **kwargs)
+        result = self._compute(*args, **kwargs)
         self._constrain()
         return result
+
+    def _compute(self, *args, **kwargs):
+        """The layer's own call, or its masked form."""
+        if self.form is None:
+            return self.layer(*args, **kwargs)
+        masks = {
+            axis: mask
+            for (name, axis), mask in self.masks.items()
+            if name == INPUT
+        }
+        return FORMS[self.form](_Ops, self.layer, args[0], masks)
 
     def _masked(self, weight):
         masks = [
@@ -172,6 +208,7 @@ class ChannelMask(tf_keras.layers.Wrapper):
             "axes": self.axes,
             "guarded": self.guarded,
             "sizes": self.sizes,
+            "form": self.form,
         }
 
     @classmethod

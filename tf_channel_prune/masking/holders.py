@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tf_channel_prune.channels import INPUT
-
 
 def wrap(graph, layer, masks: dict, guarded=(), form: str | None = None):
     """A built layer inside a holder with these masks set.
@@ -20,16 +18,8 @@ def wrap(graph, layer, masks: dict, guarded=(), form: str | None = None):
         from tf_channel_prune.masking.holder_tf_keras import ChannelMask
     else:
         from tf_channel_prune.masking.holder import ChannelMask
-    inputs = [
-        (axis, mask.size)
-        for (name, axis), mask in masks.items()
-        if name == INPUT
-    ]
-    axes = [key for key in masks if key[0] != INPUT]
-    if form is None:
-        holder = ChannelMask(layer, axes, guarded)
-    else:
-        holder = ChannelMask(layer, axes, guarded, form, inputs)
+    sizes = [mask.size for mask in masks.values()]
+    holder = ChannelMask(layer, list(masks), guarded, sizes, form)
     if not all(mask.all() for mask in masks.values()):
         holder.set_masks(masks)
     return holder

@@ -157,6 +157,10 @@ class MultiHeadAttentionRule(_HeadsRule):
             kept.weight(node, f"{OUTPUT}/kernel", axis)
             for axis in range(2, len(self._output_kernel(node).shape))
         )
+        # tf_keras stores the shapes that it was built for.
+        for name in ("query_shape", "key_shape", "value_shape"):
+            if name in node.config:
+                config[name] = None
         own = node.config.get("output_shape")
         if own is not None or outputs != (
             kept.size(self.inputs(node)["query"], -1),

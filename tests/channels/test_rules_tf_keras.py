@@ -1,0 +1,94 @@
+"""The rules that are told by weights' names or configs, in tf_keras."""
+
+import numpy as np
+import pytest
+from rule_checks import prune_and_compare
+from rule_checks import randomise
+from rule_checks import sizes
+
+tf_keras = pytest.importorskip("tf_keras")
+layers = tf_keras.layers
+
+SEQUENCE, VIDEO = (5, 3), (3, 6, 6, 3)
+
+ROWS = {
+    "lstm": (SEQUENCE, lambda: layers.LSTM(6, name="m"), [4, 6]),
+    "gru": (SEQUENCE, lambda: layers.GRU(6, name="m"), [4, 6]),
+    "gru, reset before": (
+        SEQUENCE,
+        lambda: layers.GRU(6, reset_after=False, name="m"),
+        [4, 6],
+    ),
+    "simple rnn": (SEQUENCE, lambda: layers.SimpleRNN(6, name="m"), [4, 6]),
+    "rnn of a cell": (
+        SEQUENCE,
+        lambda: layers.RNN(layers.LSTMCell(6), name="m"),
+        [4, 6],
+    ),
+    "bidirectional": (
+        SEQUENCE,
+        lambda: layers.Bidirectional(layers.LSTM(6), name="m"),
+        [4, 6],
+    ),
+    "conv lstm": (
+        VIDEO,
+        lambda: layers.ConvLSTM2D(6, 3, name="m"),
+        [4, 6],
+    ),
+    "time distributed": (
+        VIDEO,
+        lambda: layers.TimeDistributed(layers.Conv2D(6, 3), name="m"),
+        [4, 6],
+    ),
+    "einsum": (
+        SEQUENCE,
+        lambda: layers.EinsumDense(
+            "abc,cd->abd", (None, 6), bias_axes="d", name="m"
+        ),
+        [4, 6],
+    ),
+    "self attention": (
+        SEQUENCE,
+        lambda: lambda x: layers.MultiHeadAttention(3, 5, name="m")(x, x),
+        [3, 4, 4, 5, 5],
+    ),
+    "attention": (
+        SEQUENCE,
+        lambda: lambda x: layers.Attention(name="m")([x, x]),
+        [4],
+    ),
+    "additive attention": (
+        SEQUENCE,
+        lambda: lambda x: layers.AdditiveAttention(name="m")([x, x]),
+        [4],
+    ),
+    "dot": (
+        SEQUENCE,
+        lambda: lambda x: layers.Dot(-1, normalize=True, name="m")([x, x]),
+        [4],
+    ),
+    "repeat": ((5,), lambda: layers.RepeatVector(3, name="m"), [4]),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_slim_equals_sparse(row):
+    shape, make, expected = ROWS[row]
+    inputs = tf_keras.Input(shape)
+    x = layers.Dense(4, name="a")(inputs)
+    x = layers.Dense(2, name="z")(make()(x))
+    model = randomise(tf_keras.Model(inputs, x))
+    channels, _, _ = prune_and_compare(model)
+    assert sorted(sizes(channels).values()) == expected
+
+
+def test_embedding():
+    inputs = tf_keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 4, mask_zero=True, name="a")(inputs)
+    x = layers.LSTM(6, name="m")(x)
+    x = layers.Dense(2, name="z")(x)
+    given = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 0]])
+    channels, _, _ = prune_and_compare(
+        randomise(tf_keras.Model(inputs, x)), inputs=given
+    )
+    assert sizes(channels) == {"a": 4, "m": 6}
