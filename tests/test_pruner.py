@@ -25,6 +25,7 @@ from tf_channel_prune.planning import Plan
 from tf_channel_prune.transform import compare
 
 TESTS = pathlib.Path(__file__).resolve().parent
+SUPPORT = TESTS / "support"
 
 
 class Counting:
@@ -197,7 +198,7 @@ tcp.Pruner(model, sys.argv[1]).ana(evaluate, progress=False)
 
 def test_a_kill_loses_one_evaluation(model, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path, "6", TESTS, TESTS.parent],
+        [sys.executable, "-c", KILLED, tmp_path, "6", SUPPORT, TESTS.parent],
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
@@ -534,7 +535,7 @@ def test_two_processes_make_the_same_files(tmp_path):
     for seed in ("1", "2"):
         space = tmp_path / seed
         subprocess.run(
-            [sys.executable, "-c", SAME, space, TESTS, TESTS.parent],
+            [sys.executable, "-c", SAME, space, SUPPORT, TESTS.parent],
             check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )
