@@ -74,6 +74,14 @@ def test_results_of_another_origin_are_noticed_and_kept(tmp_path, name):
     assert space.results(ORIGIN).known == {("", 0): 0.9}
 
 
+@pytest.mark.parametrize("text", ["no json\n", "[]\n", '{"origin": 1}\n'])
+def test_a_file_that_is_no_analysis_is_not_in_the_way(tmp_path, text):
+    space = Workspace(tmp_path)
+    space.results(ORIGIN).add("", 0, 0.9)
+    (tmp_path / "analysis" / "notes.jsonl").write_text(text)
+    assert space.other_results(ORIGIN) == {"notes.jsonl": ["format"]}
+
+
 @pytest.mark.parametrize("text", ["{}\n", "no json\n", '{"origin": 1}\n{}\n'])
 def test_a_file_that_is_no_analysis_is_refused(tmp_path, text):
     results = Workspace(tmp_path).results(ORIGIN)

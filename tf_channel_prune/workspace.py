@@ -61,7 +61,9 @@ class Workspace:
                 yield
             return
         make_folder(self.path)
-        with open(self.path / ".lock", "a+", encoding="utf-8") as file:
+        with writing(self.path):
+            file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+        with file:
             _lock(file, self.path)
             with self._counted():
                 yield
@@ -94,7 +96,11 @@ class Workspace:
             lines = _whole_lines(path)
             if path == own or not lines:
                 continue
-            other = json.loads(lines[0]).get("origin", {})
+            try:
+                other = dict(json.loads(lines[0])["origin"])
+            except (ValueError, KeyError, TypeError):
+                found[path.name] = ["format"]
+                continue
             found[path.name] = [
                 name for name in origin if other.get(name) != origin[name]
             ]
