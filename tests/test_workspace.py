@@ -1,27 +1,16 @@
 """Files are written whole or not at all, and never mixed up."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-from tf_channel_prune import workspace
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import StaleFileError
 from tf_channel_prune.workspace import Workspace
 
 ORIGIN = {"graph": "g", "weights": "w", "groups": "x", "criterion": "l2"}
-
-
-def files(folder):
-    """Every file below a folder that is no lock."""
-    return sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
-    )
 
 
 def test_nothing_is_made_before_something_is_written(tmp_path):
@@ -147,30 +136,8 @@ def test_a_lock_may_be_taken_twice_by_its_owner(tmp_path):
         pass
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    path = tmp_path / "plans" / "one.json"
-    workspace.write_text(path, "old")
-
-    def broken(to):
-        to.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(PruningError, match=r"one\.json cannot be written: No"):
-        workspace.write_whole(path, broken)
-    assert path.read_text() == "old"
-    assert files(tmp_path) == [os.path.join("plans", "one.json")]
-
-
 def test_what_is_in_the_way_is_one_sentence(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(PruningError, match="is a file"):
         Workspace(blocked)
-    with pytest.raises(PruningError, match="cannot be written"):
-        workspace.write_text(blocked / "plan.json", "1")
-
-
-@pytest.mark.parametrize("name", ["slim", "slim.txt", "slim.keras.bak"])
-def test_a_model_needs_a_suffix_that_keras_knows(name):
-    with pytest.raises(PruningError, match=r"\.keras or \.h5"):
-        workspace.write_model(name, None)

@@ -11,6 +11,8 @@ from tf_channel_prune.analysis import score_of
 from tf_channel_prune.cli.functions import load_function
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.files import check_model_path
+from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.graph.loading import load_model
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.planning import Request
@@ -18,8 +20,6 @@ from tf_channel_prune.planning import exactly_one
 from tf_channel_prune.pruner import Pruner
 from tf_channel_prune.report import tables
 from tf_channel_prune.workspace import Workspace
-from tf_channel_prune.workspace import check_model_path
-from tf_channel_prune.workspace import write_model
 
 
 def _flops(values) -> None:

@@ -1,0 +1,33 @@
+"""Files are written whole or not at all."""
+
+import pytest
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import files
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "plans" / "one.json"
+    files.write_text(path, "old")
+
+    def broken(to):
+        to.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PruningError, match=r"one\.json cannot be written: No"):
+        files.write_whole(path, broken)
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["one.json"]
+
+
+def test_what_is_in_the_way_is_one_sentence(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(PruningError, match="cannot be written"):
+        files.write_text(blocked / "plan.json", "1")
+
+
+@pytest.mark.parametrize("name", ["slim", "slim.txt", "slim.keras.bak"])
+def test_a_model_needs_a_suffix_that_keras_knows(name):
+    with pytest.raises(PruningError, match=r"\.keras or \.h5"):
+        files.write_model(name, None)
