@@ -201,3 +201,32 @@ def test_whole_model_trains_like_before():
     sparse(np.ones((4, 4, 4, 2), "float32"), training=True)
     after = sparse.get_layer("norm").layer.moving_mean.numpy()
     np.testing.assert_array_equal(after, before)
+
+
+def norm_model():
+    """Statistics over prunable channels, which need a masked form."""
+    image = layers.Input((6, 6, 2))
+    x = layers.Conv2D(16, 3, name="one")(image)
+    x = layers.LayerNormalization(name="layer_norm")(x)
+    x = layers.Conv2D(16, 1, name="two")(x)
+    x = layers.GroupNormalization(4, name="group_norm")(x)
+    x = layers.Conv2D(16, 1, name="three")(x)
+    x = layers.LayerNormalization(center=False, scale=False)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return tf_keras.Model(image, layers.Dense(3, name="head")(x))
+
+
+@pytest.mark.parametrize("name", ["sparse.keras", "sparse.h5"])
+def test_norms_over_masked_channels(tmp_path, name):
+    tf_keras.utils.set_random_seed(0)
+    sparse = tcp.prune(norm_model(), 0.5)
+    sparse.compile("adam", loss())
+    sparse.fit(*data(), epochs=1, verbose=0)
+    slim = tcp.transform(sparse)
+    assert slim.get_layer("one").filters < 16
+    assert slim.get_layer("two").filters < 16
+    sparse.save(tmp_path / name)
+    loaded = tf_keras.models.load_model(tmp_path / name)
+    x = data(4)[0]
+    assert compare(sparse, loaded, x).largest == 0
+    assert compare(loaded, tcp.transform(loaded), x).relative < 1e-5
