@@ -36,12 +36,20 @@ class Effort:
     Attributes:
         points: How many points of curves were scored.
         grid: How many points a full analysis scores.
-        samples: How many samples each was scored on.
     """
 
     points: int
     grid: int
-    samples: int
+
+
+class InMemory:
+    """Results that are not kept."""
+
+    def __init__(self):
+        self.known: dict[tuple[str, int], float] = {}
+
+    def add(self, group: str, removed: int, score: float) -> None:
+        self.known[group, removed] = score
 
 
 def analyse_fast(
@@ -49,7 +57,7 @@ def analyse_fast(
     outcomes: Outcomes,
     results: Results,
     ratios: Sequence[float],
-    tolerance: float = 0.1,
+    tolerance: float = 0.35,
     on_group: Callable[[ChannelGroup], None] = lambda group: None,
 ) -> tuple[Sensitivity, Effort]:
     """Scores every group at the ratios that its curve needs.
@@ -61,34 +69,53 @@ def analyse_fast(
         results: Known results; every new one is added at once.
         ratios: The ratios that may be scored, ascending.
         tolerance: Between two scored points others are left out when the
-            score falls by less than this share of the fall of the whole
-            curve, or by less than twice its standard error. Defaults to 0.1.
-        on_group: Called after each group.
+            score falls by less than this share of the typical fall of a
+            whole curve, or by less than twice its standard error. Defaults
+            to 0.35.
+        on_group: Called with each group whose points are scored.
     """
     known = results.known
+    base: dict[int, np.ndarray] = {}
     if (BASELINE, 0) not in known:
-        results.add(BASELINE, 0, float(outcomes(None, [0])[0].mean()))
-    points = grid = samples = 0
-    curves: dict[str, dict[float, float]] = {}
-    for group in channels.prunable:
-        at = _grid(group.size, ratios)
-        curve = _Curve(group, at, known, tolerance)
-        while todo := curve.todo():
-            scores = outcomes(group, [at[i] for i in todo])
-            samples = scores.shape[1]
-            for i, row in zip(todo, scores):
-                results.add(group.name, at[i], float(row.mean()))
-                curve.rows[i] = row
-        points += len(curve.scored())
-        grid += len(at)
-        curves[group.name] = {
-            at[i] / group.size: known[group.name, at[i]]
-            for i in curve.scored()
-        }
-        on_group(group)
-    sizes = {group.name: group.size for group in channels.prunable}
-    sensitivity = Sensitivity(known[BASELINE, 0], curves, sizes)
-    return sensitivity, Effort(points + 1, grid + 1, samples)
+        base[-1] = outcomes(None, [0])[0]
+        results.add(BASELINE, 0, float(base[-1].mean()))
+    curves = [
+        _Curve(group, _grid(group.size, ratios), known, dict(base))
+        for group in channels.prunable
+    ]
+
+    def score(curve, todo):
+        counts = [curve.at[i] for i in todo]
+        for i, row in zip(todo, outcomes(curve.group, counts)):
+            results.add(curve.group.name, curve.at[i], float(row.mean()))
+            curve.rows[i] = row
+        on_group(curve.group)
+
+    for curve in curves:
+        if todo := curve.first():
+            score(curve, todo)
+    falls = [fall for curve in curves if (fall := curve.whole()) > 0]
+    scale = float(np.median(falls)) if falls else 0.0
+    for curve in curves:
+        while todo := curve.halves(scale, tolerance):
+            score(curve, todo)
+    points = sum(len(curve.scored()) for curve in curves)
+    grid = sum(len(curve.at) for curve in curves)
+    return _sensitivity(curves), Effort(points + 1, grid + 1)
+
+
+def _sensitivity(curves) -> Sensitivity:
+    return Sensitivity(
+        curves[0].score(-1),
+        {
+            curve.group.name: {
+                curve.at[i] / curve.group.size: curve.score(i)
+                for i in curve.scored()
+            }
+            for curve in curves
+        },
+        {curve.group.name: curve.group.size for curve in curves},
+    )
 
 
 def _grid(size: int, ratios) -> list[int]:
@@ -98,14 +125,21 @@ def _grid(size: int, ratios) -> list[int]:
 
 
 class _Curve:
-    """Which points of one group's curve are still needed."""
+    """Which points of one group's curve are still needed.
 
-    def __init__(self, group, at, known, tolerance):
+    Args:
+        group: The group.
+        at: The removed counts that may be scored.
+        known: Scores by group name and removed count.
+        rows: Scores of single samples by point, as far as they were seen;
+            point -1 is the whole model.
+    """
+
+    def __init__(self, group, at, known, rows):
         self.group = group
         self.at = at
         self.known = known
-        self.tolerance = tolerance
-        self.rows: dict[int, np.ndarray] = {}
+        self.rows = rows
 
     def score(self, i: int) -> float:
         if i < 0:
@@ -119,21 +153,28 @@ class _Curve:
             if (self.group.name, count) in self.known
         ]
 
-    def todo(self) -> list[int]:
-        """The next points to score; none when the curve is known."""
-        if not self.at:
-            return []
+    def whole(self) -> float:
+        """How far the score falls up to the last point."""
+        return self.score(-1) - self.score(len(self.at) - 1) if self.at else 0.0
+
+    def first(self) -> list[int]:
+        """The points that every curve needs: at thirds."""
         last = len(self.at) - 1
-        first = [i for i in (last // 2, last) if i not in self.scored()]
-        if first:
-            return first
+        thirds = dict.fromkeys([last // 3, 2 * last // 3, last])
+        return [i for i in thirds if 0 <= i and i not in self.scored()]
+
+    def halves(self, scale: float, tolerance: float) -> list[int]:
+        """Points between scored ones, where the score still falls.
+
+        What lies behind a fall that no plan would choose is left alone.
+        """
         points = [-1, *self.scored()]
-        whole = max(self.score(-1) - self.score(last), 0.0)
         middle = []
         for low, high in zip(points, points[1:]):
             fall = self.score(low) - self.score(high)
-            open_ = fall > max(self.tolerance * whole, self._noise(low, high))
-            if high - low > 1 and open_:
+            enough = max(tolerance * scale, self._noise(low, high))
+            near = self.score(-1) - self.score(low) < 2 * scale
+            if high - low > 1 and near and fall > enough:
                 middle.append((low + high) // 2)
         return middle
 

@@ -1,0 +1,96 @@
+"""Scores of a sparse model with one group pruned, for a fast analysis."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_channel_prune.channels import ChannelGroup
+from tf_channel_prune.cost import CostTable
+from tf_channel_prune.graph.data import count_of
+from tf_channel_prune.graph.trial import Trials
+from tf_channel_prune.masking.masks import Masks
+
+
+class GroupTrials:
+    """Scores, sample by sample, of groups with their worst units masked.
+
+    Args:
+        masks: The masks of a sparse model that nobody else uses; running
+            statistics of its normalisation layers are overwritten.
+        scores: Per unit; within a group the lowest go first.
+        data: Samples with targets; see `graph.data.batches`.
+        metric, loss, statistics, seed: See `Trials`.
+        share: The share of the samples to use, a random choice. Defaults to
+            0.5. Of data that are not arrays all batches are used.
+
+    Attributes:
+        channels: The labels of the sparse model.
+        share: The share that is used.
+    """
+
+    def __init__(
+        self,
+        masks: Masks,
+        scores: np.ndarray,
+        data,
+        metric="accuracy",
+        loss=None,
+        share: float = 0.5,
+        statistics: bool = True,
+        seed: int = 0,
+    ):
+        self.masks = masks
+        self.channels = masks.channels
+        self.scores = scores
+        total = count_of(data)
+        self.share = 1.0 if total is None else share
+        table = CostTable(self.channels)
+        self._trials = Trials(
+            self.channels.graph,
+            data,
+            metric,
+            loss,
+            samples=None if total is None else int(np.ceil(total * share)),
+            statistics=statistics,
+            seed=seed,
+            costs=table.by_node(table.sizes, "flops"),
+        )
+        self._living = masks.alive()
+
+    @property
+    def evaluations(self) -> float:
+        """The work so far, in evaluations of the model on all samples."""
+        return self._trials.work * self.share
+
+    def __call__(
+        self, group: ChannelGroup | None, counts: Sequence[int]
+    ) -> np.ndarray:
+        """Scores, shape (counts, samples), of a group without its worst units.
+
+        Args:
+            group: A prunable group; None for the model as it is.
+            counts: How many units are masked.
+        """
+        if group is None:
+            return self._trials.outcomes(0, [self._variant([])])
+        # Ties go in channel order, so that every process agrees.
+        order = np.argsort(self.scores[group.units], kind="stable")
+        worst = group.units[order]
+        variants = [self._variant(worst[:count]) for count in counts]
+        return self._trials.outcomes(self._first_node(group), variants)
+
+    def _variant(self, dead):
+        alive = np.array(self._living)
+        alive[dead] = False
+        return functools.partial(self.masks.trial, alive)
+
+    def _first_node(self, group) -> int:
+        """The first node that a mask of the group changes."""
+        for node in self.channels.graph.nodes:
+            for units in self.channels.mask_units(node).values():
+                if np.isin(units, group.units).any():
+                    return node.index
+        return 0
