@@ -161,7 +161,7 @@ class _Curve:
         """The points that every curve needs: at thirds."""
         last = len(self.at) - 1
         thirds = dict.fromkeys([last // 3, 2 * last // 3, last])
-        return [i for i in thirds if 0 <= i and i not in self.scored()]
+        return [i for i in thirds if i >= 0 and i not in self.scored()]
 
     def halves(self, scale: float, tolerance: float) -> list[int]:
         """Points between scored ones, where the score still falls.
