@@ -22,11 +22,11 @@ def batches(data, size: int, limit: int | None = None, seed: int = 0):
             of an iterable the first ones. Defaults to all.
         seed: Of that choice.
     """
-    if _is_arrays(data):
+    if is_arrays(data):
         yield from _of_arrays(data, size, limit, seed)
         return
     left = np.inf if limit is None else limit
-    for batch in _iterate(data):
+    for batch in iterate(data):
         x, y = _pair(batch)
         count = len(leaves(x)[0])
         if count > left:
@@ -62,7 +62,8 @@ def _of_arrays(data, size, limit, seed):
         yield _take(pair, chosen[start : start + size])
 
 
-def _is_arrays(data) -> bool:
+def is_arrays(data) -> bool:
+    """Whether data are arrays, not an iterable of batches."""
     parts = leaves(data)
     return (
         bool(parts)
@@ -84,7 +85,8 @@ def _is_batch_list(data) -> bool:
     )
 
 
-def _iterate(data):
+def iterate(data):
+    """The batches of an iterable, once."""
     if hasattr(data, "__iter__"):
         yield from data
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):

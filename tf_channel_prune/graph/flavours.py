@@ -35,6 +35,17 @@ def internals(graph):
     return keras_internals
 
 
+def library(model):
+    """The module `keras` or `tf_keras` that a model belongs to."""
+    if flavour(model) == "tf_keras":
+        import tf_keras
+
+        return tf_keras
+    import keras
+
+    return keras
+
+
 def reader(model):
     """The function that reads models of this flavour."""
     if flavour(model) == "tf_keras":

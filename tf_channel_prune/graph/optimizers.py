@@ -90,6 +90,17 @@ def values(listed) -> list:
     return [to_numpy(variable).copy() for variable in listed]
 
 
+def compile_arguments(model) -> dict[str, Any]:
+    """What a model was compiled with, but its optimizer; empty if it was not.
+
+    Metrics are as they were given: some hold state.
+    """
+    kept = getattr(model, "_compile_config", None)
+    if kept is None:
+        return {}
+    return {k: v for k, v in kept.config.items() if k != "optimizer"}
+
+
 def _parts(optimizer):
     """The optimizers inside wrappers (loss scaling, several optimizers)."""
     if optimizer is None:

@@ -1,0 +1,116 @@
+"""Fine-tuning with a teacher: the unpruned model, as a rule.
+
+`keras.distillation` does it for Keras 3; tf_keras has no library for it, so a
+small model with its own train step does it there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import flavours
+from tf_channel_prune.graph import optimizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Distill:
+    """How a teacher helps.
+
+    Attributes:
+        teacher: A trained model with the same inputs and outputs. Defaults
+            to None: the unpruned model, where the caller knows it.
+        weight: The teacher's share of the loss; the targets have the rest.
+            Defaults to 0.5.
+        temperature: What logits are divided by (Hinton et al., 2015,
+            "Distilling the knowledge in a neural network", section 2).
+            Defaults to 3.
+        features: Names of layers whose outputs should be as the teacher's
+            (mean squared error). The layers must have kept their shape: a
+            sparse model's have, a slim one's only where nothing was pruned.
+            Each step runs the student twice. Defaults to none.
+        features_weight: The weight of each such term beside the logits'.
+            Defaults to 1.
+    """
+
+    teacher: Any = None
+    weight: float = 0.5
+    temperature: float = 3.0
+    features: tuple[str, ...] = ()
+    features_weight: float = 1.0
+
+    def __post_init__(self):
+        if not 0 < self.weight <= 1 or self.temperature <= 0:
+            raise PruningError(
+                "The teacher's weight is a share of the loss, above 0 and at "
+                "most 1, and its temperature is positive; got "
+                f"{self.weight} and {self.temperature}."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON values, without the teacher."""
+        return {
+            "weight": self.weight,
+            "temperature": self.temperature,
+            "features": list(self.features),
+            "features_weight": self.features_weight,
+        }
+
+
+def as_distill(given, unpruned=None) -> Distill | None:
+    """Settings from what `distill=` takes.
+
+    Args:
+        given: None or False, True (the unpruned model teaches), a model, or
+            a `Distill`.
+        unpruned: The unpruned model, if it is known.
+
+    Raises:
+        PruningError: If there is no teacher.
+    """
+    if given is None or given is False:
+        return None
+    if given is True:
+        given = Distill()
+    if not isinstance(given, Distill):
+        flavours.flavour(given)
+        return Distill(given)
+    if given.teacher is None:
+        given = dataclasses.replace(given, teacher=unpruned)
+    if given.teacher is None:
+        raise PruningError(
+            "distill=True needs the unpruned model, which is not known here: "
+            "give distill=teacher."
+        )
+    return given
+
+
+def distiller(student, teacher, settings: Distill, optimizer):
+    """A compiled model whose `fit` trains the student.
+
+    Args:
+        student: A compiled model; its loss and metrics are used.
+        teacher: A model of its own for this: it is frozen.
+        settings: See `Distill`.
+        optimizer: A fresh optimizer.
+    """
+    compiled = optimizers.compile_arguments(student)
+    if flavours.flavour(student) == "tf_keras":
+        from tf_channel_prune.finetune import distillation_tf_keras as own
+    else:
+        from tf_channel_prune.finetune import distillation_keras as own
+    return own.distiller(student, teacher, settings, optimizer, compiled)
+
+
+def output_kind(loss) -> str:
+    """What a model's output is, by its loss.
+
+    Returns:
+        `logits`, `probabilities` or `values`.
+    """
+    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+    if "categorical_crossentropy" not in str(name):
+        return "values"
+    config = loss.get_config() if hasattr(loss, "get_config") else {}
+    return "logits" if config.get("from_logits") else "probabilities"

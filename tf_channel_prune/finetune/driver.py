@@ -1,0 +1,307 @@
+"""Trains a model by several recipes and keeps the best, resumably."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tf_channel_prune import graph as graphs
+from tf_channel_prune.analysis import score_of
+from tf_channel_prune.channels import understood
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.finetune.checkpoints import Checkpoint
+from tf_channel_prune.finetune.distillation import as_distill
+from tf_channel_prune.finetune.distillation import distiller
+from tf_channel_prune.finetune.recipes import Recipe
+from tf_channel_prune.finetune.recipes import as_recipes
+from tf_channel_prune.finetune.streams import Stream
+from tf_channel_prune.graph import flavours
+from tf_channel_prune.graph import optimizers
+from tf_channel_prune.graph.digests import graph_digest
+from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import weights_digest
+from tf_channel_prune.masking import Masks
+from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.masking.callback import Callback
+
+KEEPS = ("last", "best")
+_UNKNOWN = "not yet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One recipe's training.
+
+    Attributes:
+        recipe: The recipe.
+        score: On the validation data; -inf if training diverged, None if
+            nothing was evaluated.
+        seconds: Of training, over all processes that it took.
+        history: Logs by epoch.
+    """
+
+    recipe: Recipe
+    score: float | None
+    seconds: float
+    history: list[dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What fine-tuning gave.
+
+    Attributes:
+        model: The best trial's model: a new one.
+        trial: The best trial.
+        trials: All of them, in the order of the recipes.
+    """
+
+    model: Any
+    trial: Trial
+    trials: tuple[Trial, ...]
+
+
+def finetune(
+    model,
+    data,
+    evaluate: Callable[[Any], float] | None = None,
+    recipes=None,
+    distill=None,
+    unpruned=None,
+    loss=None,
+    keep="last",
+    seed=0,
+    folder=None,
+    callbacks=(),
+    advance: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Trains copies of a model, one a recipe, and gives the best.
+
+    After every epoch the state (weights, optimizer, epoch) is in `folder`,
+    written whole or not at all. Called again with the same arguments after
+    an interruption, at most the epoch in flight is lost; data are shuffled
+    and random generators seeded by epoch, so the result is the one that
+    training without the interruption gives.
+
+    Args:
+        model: A sparse, slim or ordinary compiled model. It is not changed.
+        data: See `Stream`.
+        evaluate: Function of a model that gives a score, larger for a better
+            model, on *validation* data. Needed for several recipes.
+        recipes: A `Recipe`, a list of them, or None for the defaults.
+        distill: A teacher, True for the unpruned model, or a `Distill`.
+        unpruned: The unpruned model, if the caller knows it.
+        loss: Defaults to the loss that the model is compiled with.
+        keep: `last` gives the weights after the last epoch, `best` those of
+            the epoch with the best score. Defaults to `last`.
+        seed: Of shuffling and random layers. Defaults to 0. Python's,
+            NumPy's and the backend's global seeds are set from it.
+        folder: Where the states are kept. Defaults to None: nowhere.
+        callbacks: Keras callbacks, or a function that makes them: one set a
+            recipe.
+        advance: Called after every epoch with what was done.
+
+    Raises:
+        PruningError: If arguments make no sense, or every recipe diverges.
+        StaleFileError: If `folder` holds states of another training.
+    """
+    recipes = as_recipes(recipes)
+    if keep not in KEEPS:
+        raise PruningError(f"keep={keep!r}: expected one of {KEEPS}.")
+    if evaluate is None and (len(recipes) > 1 or keep == "best"):
+        raise PruningError(
+            "Choosing among recipes or epochs needs evaluate=, a function of "
+            "a model that gives its score on validation data."
+        )
+    distill = as_distill(distill, unpruned)
+    job = _Job(
+        model, data, evaluate, distill, loss, keep, seed, folder, callbacks
+    )
+    best, trials = None, []
+    for recipe in recipes:
+        student, trial = job.train(recipe, advance or (lambda what: None))
+        trials.append(trial)
+        if best is None or (trial.score or 0) > (best[1].score or 0):
+            best = student, trial
+    if best[1].score == -math.inf:
+        raise PruningError(
+            "Training diverged with every recipe (the loss is not finite): "
+            "lower their learning rates."
+        )
+    return Outcome(*best, tuple(trials))
+
+
+def copy_of(model):
+    """A model like another, sparse if it is, with weights of its own."""
+    graph = graphs.read(model)
+    if any(node.holder is not None for node in graph.nodes):
+        masks = Masks(model)
+        return make_sparse(masks.channels, masks.alive())
+    return graphs.replay(graph)
+
+
+@dataclasses.dataclass
+class _Job:
+    """What the trials of one call of `finetune` have in common."""
+
+    model: Any
+    data: Any
+    evaluate: Callable | None
+    distill: Any
+    loss: Any
+    keep: str
+    seed: int
+    folder: Any
+    callbacks: Any
+
+    def __post_init__(self):
+        compiled = optimizers.compile_arguments(self.model)
+        if self.loss is None and not compiled.get("loss"):
+            raise PruningError(
+                f"Model {self.model.name!r} is not compiled: compile it with "
+                "its loss, or give loss=."
+            )
+        graph = graphs.read(self.model, understood)
+        self.origin = {
+            "graph": graph_digest(graph),
+            "weights": weights_digest(graph),
+            "seed": self.seed,
+            "keep": self.keep,
+            "distill": self.distill and self._taught(),
+        }
+
+    def _taught(self):
+        teacher = graphs.read(self.distill.teacher, understood)
+        return {**self.distill.as_dict(), "teacher": weights_digest(teacher)}
+
+    def train(self, recipe, advance):
+        """The student and its trial, from where an earlier process was."""
+        stream = Stream(self.data, recipe.batch_size, self.seed)
+        student, trainer = self._compiled(recipe, stream.steps)
+        saver = _Saver(self, recipe, student, stream, advance)
+        if saver.done["score"] is _UNKNOWN:
+            first = saver.resume(trainer.optimizer)
+            if first < recipe.epochs:
+                given = self.callbacks
+                given = given() if callable(given) else list(given)
+                trainer.fit(
+                    stream(first, recipe.epochs),
+                    steps_per_epoch=stream.steps,
+                    epochs=recipe.epochs,
+                    initial_epoch=first,
+                    verbose=0,
+                    callbacks=[*given, saver],
+                )
+            saver.finish(trainer.optimizer)
+        else:
+            saver.resume(trainer.optimizer)
+        done = saver.done
+        trial = Trial(recipe, done["score"], done["seconds"], done["history"])
+        return student, trial
+
+    def score(self, student) -> float | None:
+        if self.evaluate is None:
+            return None
+        return score_of(lambda: self.evaluate(student), "the fine-tuned model")
+
+    def _compiled(self, recipe, steps):
+        """A copy of the model, and the model whose `fit` trains it."""
+        student = copy_of(self.model)
+        library = flavours.library(student)
+        optimizer = recipe.make_optimizer(library, steps)
+        arguments = optimizers.compile_arguments(student)
+        if self.loss is not None:
+            arguments["loss"] = self.loss
+        student.compile(optimizer=optimizer, **arguments)
+        if self.distill is None:
+            return student, student
+        teacher = copy_of(self.distill.teacher)
+        # The student keeps an optimizer of its own, which is never used.
+        optimizer = recipe.make_optimizer(library, steps)
+        return student, distiller(student, teacher, self.distill, optimizer)
+
+    def checkpoints(self, recipe, stream):
+        """The state after the last epoch, and that after the best one."""
+        origin = {
+            **self.origin,
+            "recipe": recipe.as_dict(),
+            "steps": stream.steps,
+        }
+        if self.folder is None:
+            return Checkpoint(None, origin), Checkpoint(None, origin)
+        name = text_digest(str(sorted(recipe.as_dict().items())))[:12]
+        folder = pathlib.Path(self.folder)
+        return (
+            Checkpoint(folder / f"recipe-{name}.npz", origin),
+            Checkpoint(folder / f"recipe-{name}-best.npz", origin),
+        )
+
+
+class _Saver(Callback):
+    """Seeds every epoch, and writes the state after it.
+
+    Attributes:
+        done: What is remembered beside the state, as JSON values.
+    """
+
+    def __init__(self, job, recipe, student, stream, advance):
+        super().__init__()
+        self.job = job
+        self.name = str(recipe)
+        self.student = student
+        self.advance = advance
+        self.state, self.best = job.checkpoints(recipe, stream)
+        self.done = self.state.progress() or {
+            "epoch": 0,
+            "history": [],
+            "seconds": 0.0,
+            "score": _UNKNOWN,
+            "best": None,
+        }
+
+    def resume(self, optimizer) -> int:
+        """Loads what there is; gives the number of epochs done."""
+        if self.done["epoch"]:
+            self.state.load(self.student, optimizer)
+        for _ in range(self.done["epoch"]):
+            self.advance(f"{self.name}: done before")
+        return self.done["epoch"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+        library = flavours.library(self.student)
+        library.utils.set_random_seed((self.job.seed * 7919 + epoch) % 2**31)
+
+    def on_epoch_end(self, epoch, logs=None):
+        model = self.model  # on JAX, brings the values back
+        self.done["seconds"] += time.monotonic() - self._start
+        self.done["epoch"] = epoch + 1
+        self.done["history"].append(
+            {name: float(value) for name, value in (logs or {}).items()}
+        )
+        if self.job.keep == "best" and not self._diverged():
+            score = self.job.score(self.student)
+            if self.done["best"] is None or score > self.done["best"]:
+                self.done["best"] = score
+                self.best.save(self.student, None)
+        self.state.save(self.student, model.optimizer, **self.done)
+        self.advance(f"{self.name}: epoch {epoch + 1}")
+
+    def finish(self, optimizer) -> None:
+        """Evaluates what is kept, and writes that."""
+        if self.done["best"] is not None:
+            self.best.load(self.student)
+            self.done["score"] = self.done["best"]
+        elif self._diverged():
+            self.done["score"] = -math.inf
+        else:
+            self.done["score"] = self.job.score(self.student)
+        self.state.save(self.student, optimizer, **self.done)
+
+    def _diverged(self) -> bool:
+        last = self.done["history"][-1]
+        return not all(math.isfinite(value) for value in last.values())
