@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -129,7 +130,7 @@ for name in NAMES:
 def test_the_same_plan_from_two_processes(tmp_path):
     # The module by a name that the other process can import.
     (tmp_path / "tests_planning.py").write_text(
-        open(__file__, encoding="utf-8").read()
+        pathlib.Path(__file__).read_text(encoding="utf-8")
     )
     outputs = []
     for seed in ("0", "12345"):

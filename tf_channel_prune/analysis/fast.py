@@ -13,6 +13,7 @@ Three savings, each exact or bounded:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from collections.abc import Sequence
 
@@ -170,7 +171,7 @@ class _Curve:
         """
         points = [-1, *self.scored()]
         middle = []
-        for low, high in zip(points, points[1:]):
+        for low, high in itertools.pairwise(points):
             fall = self.score(low) - self.score(high)
             enough = max(tolerance * scale, self._noise(low, high))
             near = self.score(-1) - self.score(low) < 2 * scale

@@ -39,7 +39,7 @@ def batches(data, size: int, limit: int | None = None, seed: int = 0):
 
 def count_of(data) -> int | None:
     """How many samples arrays hold; None for an iterable of batches."""
-    return len(leaves(_pair(data))[0]) if _is_arrays(data) else None
+    return len(leaves(_pair(data))[0]) if is_arrays(data) else None
 
 
 def _of_arrays(data, size, limit, seed):
