@@ -11,6 +11,7 @@ import numpy as np
 from tf_channel_prune.channels.rules import Kept
 from tf_channel_prune.channels.scope import Scope
 from tf_channel_prune.channels.walk import walk
+from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
 
@@ -217,8 +218,11 @@ def _makers(channels: Channels):
                 positions.setdefault((maker, unit), position)
 
     producers = channels.scope.producers
-    add([p for p in producers if p[1].kind != "Variable"])
-    add([p for p in producers if p[1].kind == "Variable"])
+    variables = [p for p in producers if p[1].kind == VARIABLE]
+    add([p for p in producers if p[1].kind != VARIABLE])
+    # Kernels before scales and biases.
+    add([p for p in variables if len(p[1].weights[0].shape) > 1])
+    add(variables)
     layered = {unit for unit, names in enumerate(makers) if names}
     add([(vector, node, "") for vector, node in channels.scope.fillers])
     return makers, positions, layered

@@ -10,6 +10,8 @@ from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.rules.base import sizes
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import concrete_shapes
+from tf_channel_prune.graph.structure import CONSTANT
+from tf_channel_prune.graph.structure import VARIABLE
 
 # Costs that are sums of products of sizes.
 PRODUCT_METRICS = ("flops", "params", "activation_memory")
@@ -214,7 +216,7 @@ def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
             ),
         )
         for node in graph.nodes
-        if node.kind not in ("Variable", "Constant")
+        if node.kind not in (VARIABLE, CONSTANT)
         for number in node.outputs
     ]
 

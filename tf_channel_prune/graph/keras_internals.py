@@ -162,6 +162,21 @@ def config(operation) -> dict:
     return found
 
 
+def operation(name: str, config: dict):
+    """An operation of `keras.ops` by the name of its class."""
+    from keras.src.ops import numpy
+
+    return getattr(numpy, name)(**config)
+
+
+def has_mask(keras_node) -> bool:
+    """Whether a tensor of a call has a Keras mask on it."""
+    return any(
+        getattr(tensor, "_keras_mask", None) is not None
+        for tensor in (*keras_node.input_tensors, *keras_node.outputs)
+    )
+
+
 def _plain(value):
     """Python numbers and lists in place of NumPy's."""
     if isinstance(value, (np.generic, np.ndarray)):

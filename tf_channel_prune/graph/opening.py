@@ -5,10 +5,12 @@ made of. That record replaces the layer only where it says everything the
 layer does; otherwise the layer stays whole, with the reason:
 
 - `call` must run on symbolic tensors and return tensors;
-- every variable that the layer itself owns must appear in the record, since a
-  variable that was folded into a constant would no longer train;
+- every variable that the layer itself owns must appear in the record, and no
+  variable may be read outside of it, since a variable that was folded into a
+  constant would no longer train;
 - the record must be the same with `training=True`, since a Python branch on
-  `training` is decided while recording.
+  `training` is decided while recording;
+- it must be the same for every batch size.
 """
 
 from __future__ import annotations
@@ -20,17 +22,36 @@ import keras
 from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph import batches
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import tracing
 
 
 @dataclasses.dataclass
 class Opened:
-    """The calls inside a layer, or the reason why they cannot be had."""
+    """The calls inside a layer, or the reason why they cannot be had.
+
+    Attributes:
+        inputs: The symbolic tensors that stood for the call's tensors.
+        outputs: What it gave, flat.
+        nodes: The calls inside, in order; None if it stays whole.
+        reason: Why it stays whole.
+        stand_ins: By the id of a symbolic tensor, the variable or array that
+            it stands for.
+        freed: What to correct where a number stood for the batch size.
+        input_structure, output_structure: As `call` takes and gives them.
+        alive: Keeps the objects behind ids.
+    """
 
     inputs: list = dataclasses.field(default_factory=list)
     outputs: list = dataclasses.field(default_factory=list)
     nodes: list | None = None
     reason: str | None = None
+    stand_ins: dict = dataclasses.field(default_factory=dict)
+    freed: batches.Freed = dataclasses.field(default_factory=batches.Freed)
+    input_structure: object = None
+    output_structure: object = None
+    alive: list = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -42,15 +63,32 @@ class OpenedModel:
     _nodes_by_depth: dict
     input_structure: object
     output_structure: object
+    opened: Opened | None = None
 
 
-def open_call(operation, keras_node) -> Opened:
-    """Opens one call of a layer inside a graph."""
+def open_call(operation, keras_node, shapes=None) -> Opened:
+    """Opens one call of a layer inside a graph.
+
+    Args:
+        operation: The layer.
+        keras_node: The call.
+        shapes: By the id of a symbolic tensor, its shape where it is not its
+            own (a number stood for the batch size).
+    """
     if not isinstance(operation, keras.layers.Layer):
         return Opened(reason=f"no rule for {type(operation).__name__}")
     if not operation.built:
         return Opened(reason="it is not built")
-    return _record(operation, keras_node.arguments)
+    if keras_internals.has_mask(keras_node):
+        return Opened(reason="a Keras mask passes through it")
+    shapes = shapes or {}
+
+    def arguments(batch):
+        return keras_node.arguments.convert(
+            lambda value: _fresh(value, shapes, batch)
+        )
+
+    return _open(operation, arguments)
 
 
 def open_model(model):
@@ -59,10 +97,10 @@ def open_model(model):
     Raises:
         UnsupportedModelError: If it was never called, or does not open.
     """
-    from keras.src.ops.symbolic_arguments import SymbolicArguments
-
-    arguments = SymbolicArguments(_input_specs(model))
-    opened = _record(model, arguments)
+    specs = _input_specs(model)
+    opened = _open_with(model, specs)
+    if opened.nodes is not None and _looks_up(specs, opened):
+        opened = _open_with(model, specs)
     if opened.nodes is None:
         raise UnsupportedModelError(
             f"Model {model.name!r} ({type(model).__name__}) cannot be read as "
@@ -75,125 +113,177 @@ def open_model(model):
         {0: opened.nodes},
         opened.input_structure,
         opened.output_structure,
+        opened,
     )
 
 
-def _input_specs(model):
-    """Symbolic inputs like those that the model was built with."""
+def _open_with(model, specs) -> Opened:
+    def arguments(batch):
+        given = tree.map_structure(lambda s: s.tensor(batch), specs)
+        if len(given) == 1:
+            return tuple(given.values()), {}
+        return (), given
+
+    return _open(model, arguments)
+
+
+@dataclasses.dataclass
+class _Spec:
+    """An input of a subclassed model."""
+
+    shape: tuple
+    name: str
+    dtype: str
+
+    def tensor(self, batch):
+        return keras.KerasTensor(
+            (batch, *self.shape[1:]), dtype=self.dtype, name=self.name
+        )
+
+
+def _input_specs(model) -> dict:
+    """By argument of `call`, inputs like those that it was built with."""
     shapes = getattr(model, "_build_shapes_dict", None)
     if not model.built or not shapes:
         raise UnsupportedModelError(
             f"Model {model.name!r} has never been called, so its input shapes "
             "are unknown: call it once on a batch of data."
         )
-    shape = next(iter(shapes.values())) if len(shapes) == 1 else shapes
-    return tree.map_shape_structure(
-        lambda s: keras.KerasTensor(
-            (None, *s[1:]), dtype=keras.config.floatx()
-        ),
-        shape,
+    first = next(iter(inspect.signature(model.call).parameters))
+    names = [first]
+    if len(shapes) > 1:
+        names = [key.removesuffix("_shape") for key in shapes]
+
+    def spec(shape, name):
+        if isinstance(shape, dict):
+            return {key: spec(value, key) for key, value in shape.items()}
+        if shape and isinstance(shape[0], (list, tuple, dict)):
+            return [spec(value, f"{name}_{i}") for i, value in enumerate(shape)]
+        return _Spec(tuple(shape), name, keras.config.floatx())
+
+    return {
+        name: spec(shape, name) for name, shape in zip(names, shapes.values())
+    }
+
+
+def _looks_up(specs, opened) -> bool:
+    """Makes inputs that an Embedding looks up whole numbers, if any are."""
+    used = {
+        id(node.input_tensors[0])
+        for node in opened.nodes
+        if node.input_tensors and _starts_with_lookup(node)
+    }
+    found = False
+    for spec, tensor in zip(tree.flatten(specs), opened.inputs):
+        if id(tensor) in used:
+            spec.dtype, found = "int32", True
+    return found
+
+
+def _starts_with_lookup(keras_node) -> bool:
+    operation = keras_node.operation
+    if isinstance(operation, keras.layers.Embedding):
+        return True
+    if not isinstance(operation, keras.layers.Layer):
+        return False
+    if not any(
+        isinstance(part, keras.layers.Embedding)
+        for part in operation._flatten_layers(include_self=False)
+    ):
+        return False
+    inside = open_call(operation, keras_node)
+    return inside.nodes is not None and any(
+        inside.inputs[0] is node.input_tensors[0] and _starts_with_lookup(node)
+        for node in inside.nodes
+        if node.input_tensors
     )
 
 
-def _record(layer, arguments) -> Opened:
-    """Records `layer.call` on fresh symbolic tensors."""
-    given: list = []
-
-    def fresh(value):
-        if isinstance(value, keras.KerasTensor):
-            given.append(keras.KerasTensor(value.shape, dtype=value.dtype))
-            return given[-1]
+def _fresh(value, shapes, batch):
+    """A new symbolic tensor like a call's, with or without a batch size."""
+    if not isinstance(value, keras.KerasTensor):
         return value
-
-    args, kwargs = arguments.convert(fresh)
-    try:
-        result, nodes = _trace(layer, args, kwargs, given)
-        problem = _problem(layer, result, nodes)
-        if problem is None and _takes_training(layer, kwargs):
-            for mode in (False, True):
-                again = _trace(layer, args, {**kwargs, "training": mode}, given)
-                if _signature(again[1]) != _signature(nodes):
-                    problem = "its call takes another path while training"
-    except Exception as error:  # any user code may run here
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return Opened(reason=f"its call does not run symbolically ({first})")
-    if problem is not None:
-        return Opened(reason=problem)
-    opened = Opened(given, tree.flatten(result), nodes)
-    opened.input_structure = args[0] if len(args) == 1 else (args, kwargs)
-    opened.output_structure = result
-    return opened
+    shape = shapes.get(id(value), value.shape)
+    if batch is not None and shape and shape[0] is None:
+        shape = (batch, *shape[1:])
+    return keras.KerasTensor(shape, dtype=value.dtype)
 
 
-def _trace(layer, args, kwargs, given):
-    """Runs `layer.call`; gives the result and the recorded nodes.
+def _open(layer, arguments) -> Opened:
+    """Records a call in the way that says the most.
 
-    The record is taken off the layer's sub-layers again, so that the user's
-    model keeps no trace of it.
+    Args:
+        layer: A built layer.
+        arguments: Function of a batch size (None: open) that gives fresh
+            call arguments.
     """
-    sublayers = [
-        operation
-        for operation in layer._flatten_layers()
-        if operation is not layer
-    ]
-    counts = [
-        (op, len(op._inbound_nodes), len(op._outbound_nodes))
-        for op in sublayers
-    ]
-    try:
-        result = layer.call(*args, **kwargs)
-        nodes = _collect(tree.flatten(result), given)
-    finally:
-        for op, inbound, outbound in counts:
-            del op._inbound_nodes[inbound:]
-            del op._outbound_nodes[outbound:]
-    return result, nodes
+    failures, problems = [], []
+    for sized in (False, True):
+        for stand_in in (True, False):
+            try:
+                found = _record(layer, arguments, sized, stand_in)
+            except Exception as error:  # any user code may run here
+                lines = str(error).strip().splitlines()
+                first = lines[0] if lines else type(error).__name__
+                failures.append(f"its call does not run symbolically ({first})")
+                continue
+            if found.nodes is not None:
+                return found
+            problems.append(found.reason)
+    return Opened(reason=(problems + failures)[0])
 
 
-def _collect(outputs, given):
-    """The nodes between `given` and `outputs`, each after what it needs."""
-    done: set[int] = set()
-    order: list = []
-    stack = [(keras_internals.node_of(t), False) for t in reversed(outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node is None or (id(node) in done and not expanded):
-            continue
-        if expanded:
-            order.append(node)
-            continue
-        done.add(id(node))
-        stack.append((node, True))
-        for tensor in reversed(node.input_tensors):
-            stack.append((keras_internals.node_of(tensor), False))
-    return order
+def _record(layer, arguments, sized, stand_in) -> Opened:
+    def run(batch, **extra):
+        args, kwargs = arguments(batch)
+        inputs = [
+            leaf
+            for leaf in tree.flatten((args, kwargs))
+            if isinstance(leaf, keras.KerasTensor)
+        ]
+        kwargs = {**kwargs, **extra}
+        found = tracing.trace(layer, args, kwargs, inputs, stand_in)
+        return found, args[0] if args else kwargs
+
+    batch = batches.PRIMES[0] if sized else None
+    found, structure = run(batch)
+    if found.problem is not None:
+        return Opened(reason=found.problem)
+    if not tracing.same(found, run(batch)[0]):
+        return Opened(reason="its call differs from run to run")
+    if "training" in inspect.signature(layer.call).parameters:
+        for mode in (False, True):
+            if not tracing.same(found, run(batch, training=mode)[0]):
+                return Opened(
+                    reason="its call takes another path while training"
+                )
+    freed = batches.Freed()
+    if sized:
+        try:
+            freed = batches.freed(found, run(batches.PRIMES[1])[0])
+        except batches.NotExactError as error:
+            return Opened(reason=str(error))
+    elif any(_wants_sizes(node) for node in found.nodes):
+        return Opened(reason="it computes with the batch size")
+    return Opened(
+        found.inputs,
+        tree.flatten(found.result),
+        found.nodes,
+        None,
+        found.stand_ins,
+        freed,
+        structure,
+        found.result,
+        found.alive,
+    )
 
 
-def _problem(layer, result, nodes):
-    """Why the record does not say everything, or None if it does."""
-    outputs = tree.flatten(result)
-    if not outputs or not all(
-        isinstance(t, keras.KerasTensor) for t in outputs
-    ):
-        return "its call returns something other than tensors"
-    used = {
-        id(value)
-        for node in nodes
-        for value in tree.flatten((node.arguments.args, node.arguments.kwargs))
-        if isinstance(value, keras.Variable)
-    }
-    for variable in layer._trainable_variables + layer._non_trainable_variables:
-        if id(variable) not in used:
-            return f"its weight {variable.name!r} is used outside operations"
-    return None
-
-
-def _takes_training(layer, kwargs):
-    return "training" in inspect.signature(layer.call).parameters
-
-
-def _signature(nodes):
-    return [
-        (type(node.operation).__name__, tuple(t.shape for t in node.outputs))
-        for node in nodes
-    ]
+def _wants_sizes(keras_node) -> bool:
+    """Whether an operation's arguments hold a size that is not known."""
+    operation = keras_node.operation
+    if keras_internals.is_layer(operation):
+        return False
+    return any(
+        isinstance(value, (list, tuple)) and None in value
+        for value in keras_internals.config(operation).values()
+    )

@@ -8,11 +8,15 @@ nodes through nested models and opened composites.
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import opening
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.kinds import kinds_of
+from tf_channel_prune.graph.ordering import put_in_order
+from tf_channel_prune.graph.structure import CONSTANT
+from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
@@ -21,8 +25,6 @@ from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import Weight
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
-from tf_channel_prune.graph.variables import CONSTANT
-from tf_channel_prune.graph.variables import VARIABLE
 
 
 def read(model, keep_whole) -> Graph:
@@ -57,32 +59,41 @@ class Reader:
     def __init__(self, keep_whole):
         self.keep_whole = keep_whole
         self.tensors: list[Tensor] = []
-        self.nodes: list[Node] = []
         self.notes: list[str] = []
         self.numbers: dict[int, int] = {}
         self.alive: list = []  # ids stay valid while the objects live
-        self.variables: dict[int, tuple[Block, int]] = {}
+        self.variables: dict[tuple, int] = {}
+        self.names: dict[str, int] = {}
+        # What opened composites say of their symbolic tensors and calls.
+        self.stand_ins: dict[int, object] = {}
+        self.shapes: dict[int, tuple] = {}
+        self.configs: dict[int, dict] = {}
+        self.spreads: set[int] = set()
 
     def read(self, model) -> Graph:
         inner = self.internals.functional(model)
         if inner is None:
             inner = self.opening.open_model(model)
+            self._know(inner.opened)
             self.notes.append(
                 f"{model.name!r} is a subclass of keras.Model; it was read by "
                 "calling it on symbolic tensors. Models made from it are "
-                "functional and have no custom train_step or methods."
+                "functional and have none of its methods."
             )
+        self.notes += lost_methods(model, self.internals.kind.Model)
         root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
-        return Graph(self.tensors, self.nodes, root, self.flavour, self.notes)
+        nodes = put_in_order(root)
+        return Graph(self.tensors, nodes, root, self.flavour, self.notes)
 
     def tensor(self, keras_tensor) -> int:
         """The number of a symbolic tensor, a new one at first sight."""
         number = self.numbers.get(id(keras_tensor))
         if number is None:
-            facts = self.internals.tensor_facts(keras_tensor)
-            number = self._new_tensor(*facts)
+            shape, dtype, name = self.internals.tensor_facts(keras_tensor)
+            shape = self.shapes.get(id(keras_tensor), shape)
+            number = self._new_tensor(shape, dtype, name)
             self.numbers[id(keras_tensor)] = number
             self.alive.append(keras_tensor)
         return number
@@ -122,7 +133,7 @@ class Reader:
         layer = self.internals.unwrapped(operation)
         kinds = kinds_of(type(layer))
         if not self.keep_whole(kinds):
-            opened = self.opening.open_call(operation, keras_node)
+            opened = self.opening.open_call(operation, keras_node, self.shapes)
             if opened.nodes is not None:
                 self._opened(opened, operation, keras_node, place)
                 return
@@ -133,7 +144,7 @@ class Reader:
 
     def _nested(self, model, functional, keras_node, place):
         """A model used as one layer: its nodes inline, its block nested."""
-        args, kwargs = self._arguments(keras_node, place)
+        args, kwargs = self._arguments(keras_node, place, model.name)
         given = self.internals.match_inputs(functional, args, kwargs)
         inner = Block(
             model,
@@ -145,13 +156,13 @@ class Reader:
         )
         # A shared model is walked once a call, each time with new tensors.
         saved = dict(self.numbers)
-        scope = (*place.scope, *place.opened, model.name)
+        scope = (*place.scope, ".".join((*place.opened, model.name)))
         inputs = [reference.index for reference in given]
         self._enter(functional, _Place(inner, scope), inputs)
         self.numbers = saved
         for outer, number in zip(keras_node.outputs, inner.outputs):
             self.numbers[id(outer)] = number
-            self._refine(number, outer.shape)
+            self._refine(number, self.shapes.get(id(outer), outer.shape))
         place.block.steps.append(inner)
 
     def _refine(self, number, shape):
@@ -162,9 +173,19 @@ class Reader:
         )
         self.tensors[number] = dataclasses.replace(tensor, shape=known)
 
+    def _know(self, opened):
+        """Takes in what an opened composite says of its inside."""
+        if opened is None:
+            return
+        self.alive.append(opened)
+        self.stand_ins.update(opened.stand_ins)
+        self.shapes.update(opened.freed.shapes)
+        self.configs.update(opened.freed.configs)
+        self.spreads |= opened.freed.spreads
+
     def _opened(self, opened, operation, keras_node, place):
         """A composite layer: its nodes take its place in the flat model."""
-        self.alive.append(opened)
+        self._know(opened)
         for inner, outer in zip(opened.inputs, keras_node.input_tensors):
             self.numbers[id(inner)] = self.tensor(outer)
         inside = dataclasses.replace(
@@ -181,22 +202,91 @@ class Reader:
         return _weight(variable, name)
 
     def _call(self, keras_node, layer, kinds, place, reason):
-        args, kwargs = self._arguments(keras_node, place)
         holder = keras_node.operation
+        held = None if holder is layer else holder
+        is_layer = self.internals.is_layer(layer)
+        name = holder.name if is_layer else self._name(holder.name, place)
+        args, kwargs = self._arguments(keras_node, place, name)
+        outputs = keras_node.outputs
+        config = self.configs.get(id(keras_node))
+        if config is not None:
+            layer = self.internals.operation(
+                type(layer).__name__, {**self.internals.config(layer), **config}
+            )
+        if id(keras_node) in self.spreads:
+            shape, dtype, _ = self.internals.tensor_facts(outputs[0])
+            numbers = [self._new_tensor((1, *shape[1:]), dtype, name)]
+        else:
+            numbers = [self.tensor(t) for t in outputs]
         self._add(
             place,
-            name=place.name(holder.name),
+            name=place.name(name),
             kinds=kinds,
             args=args,
             kwargs=kwargs,
-            outputs=[self.tensor(t) for t in keras_node.outputs],
+            outputs=numbers,
             weights=self.weights_of(layer),
             operation=layer,
             read_config=lambda: self.internals.config(layer),
-            is_layer=self.internals.is_layer(layer),
-            holder=None if holder is layer else holder,
+            is_layer=is_layer,
+            holder=held,
             closed_reason=reason,
             inner=self._inner(layer),
+        )
+        if id(keras_node) in self.spreads:
+            self._spread(numbers[0], outputs[0], place)
+
+    def _name(self, name, place) -> str:
+        """A name for an operation that Keras named while it was recorded.
+
+        Keras numbers those over the whole process; here they are numbered by
+        their place in the model.
+        """
+        if not place.opened:
+            return name
+        base = re.sub(r"_\d+$", "", name)
+        count = self.names[place.name(base)] = (
+            self.names.get(place.name(base), -1) + 1
+        )
+        return f"{base}_{count}" if count else base
+
+    def _spread(self, row, outer, place):
+        """A row as often as there are samples: plus a zero per sample."""
+        like = next(
+            number
+            for number in place.block.inputs
+            if self.tensors[number].shape[:1] == (None,)
+        )
+        shape, dtype, _ = self.internals.tensor_facts(outer)
+        rank = len(self.tensors[like].shape)
+        steps = [
+            ("ZerosLike", {"dtype": dtype}, self.tensors[like].shape),
+            ("Sum", {"axis": list(range(1, rank))}, (None,)),
+            (
+                "Reshape",
+                {"newshape": (-1, *[1] * (len(shape) - 1))},
+                (None, *[1] * (len(shape) - 1)),
+            ),
+        ]
+        for name, config, made in steps:
+            number = self._new_tensor(made, dtype, name)
+            self._operation(name, config, [like], number, place)
+            like = number
+        self._operation("Add", {}, [row, like], self.tensor(outer), place)
+
+    def _operation(self, name, config, inputs, output, place):
+        """An operation that no call of the model stands for."""
+        operation = self.internals.operation(name, config)
+        self._add(
+            place,
+            name=place.name(self._name(f"spread_{name.lower()}", place)),
+            kinds=kinds_of(type(operation)),
+            args=tuple(TensorRef(number) for number in inputs),
+            outputs=[output],
+            weights=[],
+            operation=operation,
+            read_config=lambda: self.internals.config(operation),
+            is_layer=False,
         )
 
     def _inner(self, layer) -> Node | None:
@@ -221,7 +311,7 @@ class Reader:
     def _add(self, place, args=(), kwargs=None, **fields) -> Node:
         kwargs = kwargs or {}
         node = Node(
-            index=len(self.nodes),
+            index=-1,
             args=args,
             kwargs=kwargs,
             inputs=[
@@ -233,34 +323,44 @@ class Reader:
             opened_path=place.opened,
             **fields,
         )
-        self.nodes.append(node)
         place.block.steps.append(node)
         return node
 
-    def _arguments(self, keras_node, place):
+    def _arguments(self, keras_node, place, name):
         return keras_node.arguments.convert(
-            lambda value: self._reference(value, place)
+            lambda value: self._reference(value, place, name)
         )
 
-    def _reference(self, value, place=None):
-        """A call argument with numbers in place of tensors."""
+    def _reference(self, value, place=None, name=""):
+        """A call argument with numbers in place of tensors.
+
+        Args:
+            value: The argument.
+            place: Where the call stands.
+            name: What is called, for the names of constants.
+        """
+        dtype = None
         if self.internals.is_tensor(value):
-            return TensorRef(self.tensor(value))
+            stands_for = self.stand_ins.get(id(value))
+            if stands_for is None:
+                return TensorRef(self.tensor(value))
+            dtype = self.internals.tensor_facts(value)[1]
+            value = stands_for
         if self.internals.is_variable(value):
             if self.holding.is_held(value):
-                return TensorRef(self._variable(value, place))
+                return TensorRef(self._variable(value, place, dtype))
             value = self.internals.to_array(value)
         if self.holding.is_array(value):
-            return TensorRef(self._constant(value, place))
+            return TensorRef(self._constant(value, place, name))
         return value
 
-    def _constant(self, value, place) -> int:
+    def _constant(self, value, place, user) -> int:
         """An array used by an operation: a node of its own holds it."""
         value = self.internals.to_array(value)
         number = self._new_tensor(value.shape, value.dtype, "constant")
         self._add(
             place,
-            name=place.name("constant"),
+            name=place.name(f"{user}:constant"),
             kinds=(CONSTANT,),
             outputs=[number],
             weights=[],
@@ -270,14 +370,14 @@ class Reader:
         )
         return number
 
-    def _variable(self, variable, place) -> int:
+    def _variable(self, variable, place, dtype=None) -> int:
         """A variable used by an operation: a node of its own makes it."""
-        known = self.variables.get(id(variable))
-        if known is not None and known[0] is place.block:
-            return known[1]
-        shape, dtype, path, name = self.internals.variable_facts(variable)
-        number = self._new_tensor(shape, dtype, path)
-        self.variables[id(variable)] = (place.block, number)
+        shape, own_dtype, path, name = self.internals.variable_facts(variable)
+        dtype = dtype or own_dtype
+        key = id(variable), id(place.block), dtype
+        if key in self.variables:
+            return self.variables[key]
+        number = self.variables[key] = self._new_tensor(shape, dtype, path)
         self._add(
             place,
             name=place.name(name),
@@ -305,6 +405,24 @@ class Reader:
             is_layer=False,
             holder=None if holder is layer else holder,
         )
+
+
+def lost_methods(model, base) -> list[str]:
+    """What a plain functional model does not do as this model does."""
+    names = ("train_step", "test_step", "predict_step", "compute_loss")
+    own = [
+        name
+        for name in names
+        if hasattr(base, name)
+        and getattr(type(model), name) is not getattr(base, name)
+    ]
+    if not own:
+        return []
+    return [
+        f"{model.name!r} ({type(model).__name__}) has its own "
+        f"{', '.join(own)}; models made from it have Keras'. Train them in a "
+        "loop, or inside a model that has yours."
+    ]
 
 
 def weights_of(layer) -> list[Weight]:

@@ -13,14 +13,14 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.read_keras import weights_of
+from tf_channel_prune.graph.structure import CONSTANT
+from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
-from tf_channel_prune.graph.variables import CONSTANT
-from tf_channel_prune.graph.variables import VARIABLE
 
 
 def replay(graph: Graph, change=None, value=None, hold=None):
@@ -103,7 +103,7 @@ class Builder:
         """Sequential where it was and still is, else functional."""
         name = block.name
         if block is not self.graph.root:
-            name = self._name(block, name)
+            name = self._name(block)
         kind = self.internals.kind
         if type(block.model) is kind.Sequential and self._is_chain(block):
             layers = [
@@ -218,7 +218,7 @@ class Builder:
         layer = self.operations.get(id(node.operation))
         if layer is None:
             config = self.internals.without_build_config(config)
-            config["name"] = self._name(node, config["name"])
+            config["name"] = self._name(node)
             layer = self.holding.made(config)
             self._fill(node, layer)
             if self.hold is not None:
@@ -248,7 +248,7 @@ class Builder:
     def _made(self, node, config):
         config = self.internals.without_build_config(config)
         if "name" in config:
-            config["name"] = self._name(node, node.operation.name)
+            config["name"] = self._name(node)
         try:
             return type(node.operation).from_config(config)
         except Exception as error:  # the user's own classes may raise anything
@@ -258,9 +258,12 @@ class Builder:
                 "a get_config that returns its constructor's arguments."
             ) from error
 
-    def _name(self, step, name) -> str:
-        """The step's own name; an opened layer's path in front of it."""
-        name = ".".join([*step.opened_path, name])
+    def _name(self, step) -> str:
+        """The step's own name; an opened layer's path is in front of it."""
+        if isinstance(step, Block):
+            name = ".".join([*step.opened_path, step.name])
+        else:
+            name = step.name.removeprefix("".join(f"{s}/" for s in step.scope))
         unique, number = name, 1
         while (step.scope, unique) in self.names:
             unique, number = f"{name}_{number}", number + 1

@@ -27,6 +27,6 @@ class _Builder(Builder):
 
     def _made(self, node, config):
         if isinstance(node.operation, FunctionCall):
-            name = self._name(node, node.operation.name)
+            name = self._name(node)
             return node.operation.remade({**config, "name": name})
         return super()._made(node, config)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 
+from tf_channel_prune.graph.structure import CONSTANT
+from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import map_arguments
@@ -53,8 +55,13 @@ def run(graph: Graph, values: dict, nodes=None, call=None, keep=()) -> dict:
 
 def plain(graph: Graph, node, args, kwargs):
     """Runs a node as at inference."""
-    if node.weights and not node.is_layer:
-        return node.operation  # a variable that stands in the graph itself
+    if node.kind == CONSTANT:
+        return node.config["value"]
+    if node.kind == VARIABLE:
+        variable = node.weights[0].variable
+        scalar = not graph.tensors[node.outputs[0]].shape
+        # A layer that holds a single number holds it as a vector.
+        return variable[0] if scalar and variable.shape else variable
     if kwargs.get("training"):
         kwargs = {**kwargs, "training": False}
     layer = node.operation if node.holder is None else node.holder

@@ -20,6 +20,10 @@ import numpy as np
 
 from tf_channel_prune.graph.arrays import to_numpy
 
+# Kinds of nodes that no call stands for: what operations use beside tensors.
+VARIABLE = "Variable"
+CONSTANT = "Constant"
+
 
 @dataclasses.dataclass(frozen=True)
 class TensorRef:

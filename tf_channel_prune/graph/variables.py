@@ -21,9 +21,6 @@ from keras import ops
 
 from tf_channel_prune.graph import keras_internals
 
-VARIABLE = "Variable"
-CONSTANT = "Constant"
-
 _EQUATION = re.compile(r"a,(\w+)->a\1")
 
 
@@ -59,16 +56,17 @@ def config_of(variable, dtype: str) -> dict:
         policy = f"mixed_{dtype}"
     shape = tuple(variable.shape) or (1,)
     letters = string.ascii_letters[1 : len(shape) + 1]
-    return {
-        "name": variable.name,
-        "equation": f"a,{letters}->a{letters}",
-        "output_shape": shape,
-        "kernel_initializer": "zeros",
-        "kernel_regularizer": variable.regularizer,
-        "kernel_constraint": variable.constraint,
-        "dtype": policy,
-        "trainable": bool(variable.trainable),
-    }
+    layer = keras.layers.EinsumDense(
+        f"a,{letters}->a{letters}",
+        shape,
+        kernel_initializer="zeros",
+        kernel_regularizer=variable.regularizer,
+        kernel_constraint=variable.constraint,
+        dtype=policy,
+        trainable=bool(variable.trainable),
+        name=variable.name,
+    )
+    return layer.get_config()
 
 
 def made(config: dict):
@@ -86,8 +84,14 @@ def value_of(layer, anchor, rank: int):
         anchor: A symbolic tensor of the model that is being built.
         rank: The rank of the variable.
     """
-    one = ops.ones_like(ops.take(anchor, [0]), dtype=layer.compute_dtype)
-    return ops.squeeze(layer(one), 0 if rank else (0, 1))
+    # Named, since Keras numbers unnamed operations over the whole process.
+    make = keras_internals.operation
+    take = make("Take", {"name": f"{layer.name}.take"})
+    ones = {"dtype": layer.compute_dtype, "name": f"{layer.name}.one"}
+    one = make("OnesLike", ones)(take(anchor, [0]))
+    axis = 0 if rank else (0, 1)
+    squeeze = {"axis": axis, "name": f"{layer.name}.value"}
+    return make("Squeeze", squeeze)(layer(one))
 
 
 def anchored(array, anchor):

@@ -14,6 +14,8 @@ from tf_channel_prune.channels.rules.base import Product
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.rules.base import sizes
+from tf_channel_prune.graph.structure import CONSTANT
+from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import TensorRef
 
 
@@ -115,7 +117,7 @@ class ContractionRule(Rule):
         return [Product(1.0, axes)]
 
 
-_SOURCES = ("Variable", "Constant")
+_SOURCES = (VARIABLE, CONSTANT)
 
 
 @register("ops.Einsum")

@@ -9,6 +9,7 @@ from tf_channel_prune.channels import selection
 from tf_channel_prune.channels.rules.base import Change
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
+from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import TensorRef
 
 
@@ -16,7 +17,7 @@ def constant(graph, value) -> np.ndarray | None:
     """The array behind a call argument, if it is known before a run."""
     if isinstance(value, TensorRef):
         maker = graph.producer.get(value.index)
-        if maker is None or maker.kind != "Constant":
+        if maker is None or maker.kind != CONSTANT:
             return None
         return maker.config["value"]
     try:

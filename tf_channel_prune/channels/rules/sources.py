@@ -8,9 +8,11 @@ from tf_channel_prune.channels.labels import Labels
 from tf_channel_prune.channels.rules.base import Change
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
+from tf_channel_prune.graph.structure import CONSTANT
+from tf_channel_prune.graph.structure import VARIABLE
 
 
-@register("Variable")
+@register(VARIABLE)
 class VariableRule(Rule):
     """A weight as a tensor: every axis can be cut, and masks hold on it."""
 
@@ -32,7 +34,7 @@ class VariableRule(Rule):
         return Change({"output_shape": shape})
 
 
-@register("Constant")
+@register(CONSTANT)
 class ConstantRule(Rule):
     """An array in a call: it can be cut along with what it meets."""
 
