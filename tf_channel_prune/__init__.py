@@ -15,12 +15,14 @@ from tf_channel_prune.api import channel_groups
 from tf_channel_prune.api import cost
 from tf_channel_prune.api import make_sparse
 from tf_channel_prune.api import prune
+from tf_channel_prune.api import recalibrate
 from tf_channel_prune.api import sparsity
 from tf_channel_prune.api import transform
 from tf_channel_prune.channels import Change
 from tf_channel_prune.channels import Product
 from tf_channel_prune.channels import Rule
 from tf_channel_prune.channels import register_rule
+from tf_channel_prune.criteria import Criterion
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.masking.registration import register_holders
 from tf_channel_prune.pruner import Pruner
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Change",
+    "Criterion",
     "Product",
     "Pruner",
     "PruningError",
@@ -38,6 +41,7 @@ __all__ = [
     "cost",
     "make_sparse",
     "prune",
+    "recalibrate",
     "register_rule",
     "sparsity",
     "transform",

@@ -51,12 +51,15 @@ def prune(
     model,
     ratio=None,
     of="flops",
-    criterion="l2",
+    criterion=None,
     exclude=(),
     min_channels=1,
     max_ratio=1.0,
     divisor="auto",
     plan=None,
+    allocation=None,
+    data=None,
+    loss=None,
 ):
     """A sparse copy of a model with at least `ratio` of its cost masked.
 
@@ -69,41 +72,102 @@ def prune(
     Args:
         model: A built Keras model. It is not changed. What is masked in a
             sparse model stays masked, and counts as removed.
-        ratio: Share of the cost to remove, between 0 and 1.
+        ratio: Share of the cost to remove, between 0 and 1; or a dictionary
+            of targets by cost, all of which are met, each a share to remove
+            or, from 1 up, the most that may be left (FLOPs, parameters,
+            bytes).
         of: `flops`, `params` or `activation_memory`. Defaults to `flops`.
-        criterion: How channels are ranked. Defaults to `l2`.
+        criterion: How channels are ranked: a name of `criteria.names()`, a
+            `Criterion`, or a function of the channels that gives one score a
+            unit. Defaults to `criteria.DEFAULT`.
         exclude: Names of layers, or patterns of them, that keep their
             channels.
-        min_channels: The least that every group keeps. Defaults to 1.
-        max_ratio: The largest share of a group that may go. Defaults to 1.
-        divisor: What kept counts are multiples of. Defaults to `"auto"`.
+        min_channels: The least that every group keeps, or a dictionary of
+            pattern of group or layer names to that. Defaults to 1.
+        max_ratio: The largest share of a group that may go; or by pattern.
+            Defaults to 1.
+        divisor: What kept counts are multiples of; or by pattern. Defaults to
+            `"auto"`, which suits the hardware.
         plan: A plan, or a plan file, to replay instead of a ratio.
+        allocation: How the target is shared out among the groups: `uniform`
+            (the same share of each), `global` (by score), `isomorphic` (by
+            score among groups of the same structure), `sensitivity` (by loss
+            curves, measured on `data`), or a dictionary of shares to remove
+            by pattern of group or layer names, with a ratio for the rest or
+            without. Defaults to `sensitivity` with data, else to
+            `planning.DEFAULT_ALLOCATION`.
+        data: Samples with targets, `(x, y)` or batches of them, for criteria
+            that look at data and for loss curves. Half of them are used.
+        loss: The loss on them; defaults to the compiled model's.
 
     Raises:
         TargetError: If no allowed plan removes that much.
         StaleFileError: If the plan was made from another graph.
     """
-    from tf_channel_prune import criteria
     from tf_channel_prune import planning
     from tf_channel_prune.masking import living_units
     from tf_channel_prune.masking import make_sparse
 
-    planning.exactly_one(ratio=ratio, plan=plan)
     channels = channels_of(model, exclude)
     living = living_units(model, channels)
     if plan is None:
         limits = planning.Limits(min_channels, max_ratio, divisor)
-        asked = planning.Request(ratio, of=of, limits=limits)
-        scores = criteria.scores(channels, criterion)
-        alive = asked.plan(channels, scores, living)
+        asked = planning.Request(
+            ratio, of=of, limits=limits, allocation=allocation
+        )
+        for reach in asked.reach(channels):
+            print(reach)
+        alive = _choose(asked, channels, living, criterion, data, loss).alive
     else:
         from tf_channel_prune.graph.digests import graph_digest
 
+        planning.exactly_one(ratio=ratio, plan=plan)
         if not isinstance(plan, planning.Plan):
             plan = planning.Plan.read(plan)
         plan.check_graph(graph_digest(channels.graph))
         alive = plan.alive(channels) & living
     return make_sparse(channels, alive)
+
+
+def _choose(asked, channels, living, criterion, data, loss):
+    """What stays, after an analysis on the data where one is needed."""
+    from tf_channel_prune import criteria
+    from tf_channel_prune.masking.trials import analyse_on_data
+
+    known = None
+    if data is not None and asked.allocation in (None, "sensitivity"):
+        known, effort = analyse_on_data(
+            channels, criterion, data, metric="loss", loss=loss
+        )
+        print(f"Loss curves: {effort}")
+    scores = criteria.scores(channels, criterion, data, loss)
+    return asked.choose(channels, scores, living, known)
+
+
+def recalibrate(model, data, samples=2048, batch_size=256):
+    """A copy of a model with its running statistics measured anew.
+
+    A pruned model's BatchNormalization layers hold the statistics of the dense
+    one. Measured on a few batches of training data they give back much of the
+    accuracy, without training (EagleEye: Li et al., ECCV 2020, section 3.3).
+
+    Args:
+        model: A dense, sparse or slim Keras model. It is not changed.
+        data: Inputs as the model is trained on, augmented if it was: arrays,
+            or batches; targets are not looked at.
+        samples: The most samples to use. Defaults to 2,048.
+        batch_size: Of data given as arrays; not small. Defaults to 256.
+
+    Returns:
+        The copy; the model itself, where it has no such layers, copied too.
+    """
+    from tf_channel_prune.graph.recalibration import Recalibration
+    from tf_channel_prune.masking import copied
+
+    copy = copied(model, channels_of(model))
+    graph = graphs.read(copy, understood)
+    Recalibration(graph)(data, samples, batch_size)
+    return copy
 
 
 def make_sparse(model, exclude=(), keep_optimizer=False):

@@ -201,7 +201,9 @@ def test_absolute_and_several_targets(chain):
     assert table.relative(counts, "flops") <= 0.7
 
 
-@pytest.mark.parametrize("ratio", [0, -1, float("nan"), "half", {}, None])
+@pytest.mark.parametrize(
+    "ratio", [0, -1, 2, float("nan"), "half", {}, {"flops": -1}, None]
+)
 def test_bad_targets_are_refused(ratio):
     with pytest.raises(PruningError):
         Request(ratio).budget()

@@ -22,8 +22,8 @@ from tf_channel_prune.planning import Limits
         # The first rung of 12 channels in eights is 8, not 12.
         (12, Limits(divisor=8), [12, 8]),
         (5, Limits(divisor=8), [5]),
-        # "auto": 8 from 32 channels on, 4 from 16, 2 from 8, else 1.
-        (40, Limits(), [40, 32, 24, 16, 8]),
+        # "auto": 8 from 64 channels on, 4 from 16, 2 from 8, else 1.
+        (70, Limits(), [70, 64, 56, 48, 40, 32, 24, 16, 8]),
         (16, Limits(), [16, 12, 8, 4]),
         (9, Limits(), [9, 8, 6, 4, 2]),
         (3, Limits(), [3, 2, 1]),

@@ -5,9 +5,11 @@ before the next is begun, and `Sensitivity` is the result. Plain NumPy: the
 model is behind the function that measures.
 """
 
+from tf_channel_prune.analysis.fast import curves_of
 from tf_channel_prune.analysis.run import RATIOS
 from tf_channel_prune.analysis.run import Step
 from tf_channel_prune.analysis.run import analyse
+from tf_channel_prune.analysis.run import analyse_many
 from tf_channel_prune.analysis.run import assemble
 from tf_channel_prune.analysis.run import check_ratios
 from tf_channel_prune.analysis.run import score_of
@@ -20,8 +22,10 @@ __all__ = [
     "Sensitivity",
     "Step",
     "analyse",
+    "analyse_many",
     "assemble",
     "check_ratios",
+    "curves_of",
     "removed_at",
     "score_of",
     "steps",

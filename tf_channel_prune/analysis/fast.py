@@ -37,10 +37,20 @@ class Effort:
     Attributes:
         points: How many points of curves were scored.
         grid: How many points a full analysis scores.
+        share: The share of the data that points were scored on.
+        evaluations: The work, in evaluations of the model on all data.
     """
 
     points: int
     grid: int
+    share: float = 1.0
+    evaluations: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.points} of {self.grid} points on {self.share:.0%} of the "
+            f"data, the work of {self.evaluations:.1f} full evaluations"
+        )
 
 
 class InMemory:
@@ -102,21 +112,24 @@ def analyse_fast(
             score(curve, todo)
     points = sum(len(curve.scored()) for curve in curves)
     grid = sum(len(curve.at) for curve in curves)
-    return _sensitivity(curves), Effort(points + 1, grid + 1)
+    return curves_of(channels, known), Effort(points + 1, grid + 1)
 
 
-def _sensitivity(curves) -> Sensitivity:
-    return Sensitivity(
-        curves[0].score(-1),
-        {
-            curve.group.name: {
-                curve.at[i] / curve.group.size: curve.score(i)
-                for i in curve.scored()
-            }
-            for curve in curves
-        },
-        {curve.group.name: curve.group.size for curve in curves},
-    )
+def curves_of(channels: Channels, known) -> Sensitivity:
+    """The curves through all points that are known.
+
+    Args:
+        channels: The labels of the model.
+        known: Scores by group name and removed count.
+    """
+    curves: dict[str, dict[float, float]] = {}
+    for group in channels.prunable:
+        removed = sorted(n for name, n in known if name == group.name and n)
+        curves[group.name] = {
+            n / group.size: known[group.name, n] for n in removed
+        }
+    sizes = {group.name: group.size for group in channels.prunable}
+    return Sensitivity(known[BASELINE, 0], curves, sizes)
 
 
 def _grid(size: int, ratios) -> list[int]:

@@ -127,6 +127,35 @@ def analyse(
         on_result(str(step))
 
 
+def analyse_many(
+    todo: Sequence[Step],
+    measure_many: Callable[[Sequence[Step]], Iterable[tuple[Step, object]]],
+    results: Results,
+    on_result: Callable[[str], None] = lambda what: None,
+) -> None:
+    """Evaluates what is not known yet, several steps at a time.
+
+    Args:
+        todo: What to evaluate, from `steps`.
+        measure_many: Gives pairs of a step and its score, in any order.
+        results: Known results; every new one is added at once.
+        on_result: See `analyse`.
+
+    Raises:
+        PruningError: If a result is not a finite number.
+    """
+    unknown = []
+    for step in todo:
+        if step.key in results.known:
+            on_result(str(step))
+        else:
+            unknown.append(step)
+    for step, value in measure_many(unknown):
+        score = score_of(lambda value=value: value, str(step))
+        results.add(*step.key, score)
+        on_result(str(step))
+
+
 def assemble(channels: Channels, known: Known, ratios) -> Sensitivity:
     """The curves from the results of all steps."""
     baseline = known[BASELINE, 0]

@@ -6,6 +6,7 @@ larger matters more. Within a slice it sums; over the slices of a unit it
 each class, and the last two can be chosen.
 """
 
+from tf_channel_prune.criteria.base import DEFAULT
 from tf_channel_prune.criteria.base import Criterion
 from tf_channel_prune.criteria.base import get
 from tf_channel_prune.criteria.base import names
@@ -22,6 +23,7 @@ from tf_channel_prune.criteria.magnitude import BNScale
 from tf_channel_prune.criteria.magnitude import Random
 
 __all__ = [
+    "DEFAULT",
     "FPGM",
     "L1",
     "L2",

@@ -14,6 +14,9 @@ from tf_channel_prune.errors import PruningError
 
 _CRITERIA: dict[str, type] = {}
 
+# Chosen by benchmarks/choice.py; see docs/results.md.
+DEFAULT = "l2"
+
 # Running statistics describe the data, not the channel's weight in the model.
 STATISTICS = ("moving_mean", "moving_variance")
 
@@ -150,14 +153,18 @@ class FunctionCriterion(Criterion):
         return scores
 
 
-def get(criterion) -> Criterion:
+def get(criterion=None) -> Criterion:
     """A criterion from its name, a criterion object or class, or a function.
+
+    None is the package's default.
 
     A function takes `Channels` and gives one score per unit.
 
     Raises:
         PruningError: If there is no criterion of that name.
     """
+    if criterion is None:
+        criterion = DEFAULT
     if isinstance(criterion, Criterion):
         return criterion
     if isinstance(criterion, str):
@@ -174,7 +181,7 @@ def get(criterion) -> Criterion:
     )
 
 
-def scores(channels, criterion="l2", data=None, loss=None) -> np.ndarray:
+def scores(channels, criterion=None, data=None, loss=None) -> np.ndarray:
     """One number per unit that compares across groups; larger stays longer.
 
     Args:

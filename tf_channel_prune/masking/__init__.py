@@ -8,8 +8,9 @@ in custom loops; the forward pass is the layer's own, so it costs nothing.
 """
 
 from tf_channel_prune.masking.masks import Masks
+from tf_channel_prune.masking.masks import copied
 from tf_channel_prune.masking.masks import living_units
 from tf_channel_prune.masking.masks import make_sparse
 from tf_channel_prune.masking.sparsity import sparsity
 
-__all__ = ["Masks", "living_units", "make_sparse", "sparsity"]
+__all__ = ["Masks", "copied", "living_units", "make_sparse", "sparsity"]

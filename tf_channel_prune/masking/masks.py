@@ -70,6 +70,19 @@ def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
     return sparse
 
 
+def copied(model, channels: Channels):
+    """A copy of a dense or a sparse model, masks and all.
+
+    Args:
+        model: The model.
+        channels: Its labels.
+    """
+    if all(node.holder is None for node in channels.graph.nodes):
+        return graphs.replay(channels.graph)
+    masks = Masks(model, channels)
+    return make_sparse(masks.channels, masks.alive())
+
+
 def _guarded(channels, node) -> list[str]:
     """Weights that contract channels which are not zero when dead."""
     nonzero: set[int] = set()

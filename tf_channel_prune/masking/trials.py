@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
 import numpy as np
 
+from tf_channel_prune import criteria
+from tf_channel_prune.analysis.fast import Effort
+from tf_channel_prune.analysis.fast import InMemory
+from tf_channel_prune.analysis.fast import analyse_fast
+from tf_channel_prune.analysis.run import RATIOS
+from tf_channel_prune.analysis.sensitivity import Sensitivity
 from tf_channel_prune.channels import ChannelGroup
+from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.graph.data import count_of
 from tf_channel_prune.graph.trial import Trials
 from tf_channel_prune.masking.masks import Masks
+from tf_channel_prune.masking.masks import make_sparse
+
+
+def analyse_on_data(
+    channels: Channels,
+    criterion,
+    data,
+    metric="accuracy",
+    loss=None,
+    share: float = 0.5,
+    ratios=RATIOS,
+    results=None,
+    masks: Masks | None = None,
+    on_group=lambda group: None,
+) -> tuple[Sensitivity, Effort]:
+    """The fast analysis of a model; see `analysis.fast`.
+
+    Args:
+        channels: The labels of the model.
+        criterion: Which channels of a group go first.
+        data: Samples with targets; criteria that need data look at them too.
+        metric: `accuracy`, `loss` (negative) or a function of `(y, y_pred)`
+            with one number a sample, larger for better.
+        loss: The loss, where the model is not compiled with one.
+        share: The share of the samples to score on. Defaults to 0.5.
+        ratios: The shares of a group that may be tried.
+        results: Where results are kept. Defaults to nowhere.
+        masks: A sparse copy of the model that nobody else uses.
+        on_group: Called with each group whose points are scored.
+    """
+    masks = masks or Masks(make_sparse(channels))
+    scores = criteria.scores(masks.channels, criterion, data, loss)
+    trials = GroupTrials(masks, scores, data, metric, loss, share)
+    sensitivity, effort = analyse_fast(
+        masks.channels, trials, results or InMemory(), ratios, on_group=on_group
+    )
+    return sensitivity, dataclasses.replace(
+        effort, share=trials.share, evaluations=trials.evaluations
+    )
 
 
 class GroupTrials:

@@ -16,6 +16,7 @@ from tf_channel_prune.planning.limits import Limits
 from tf_channel_prune.planning.plan import Plan
 from tf_channel_prune.planning.prices import loss_prices
 from tf_channel_prune.planning.prices import measured_prices
+from tf_channel_prune.planning.request import DEFAULT_ALLOCATION
 from tf_channel_prune.planning.request import Choice
 from tf_channel_prune.planning.request import Request
 from tf_channel_prune.planning.request import exactly_one
@@ -23,6 +24,7 @@ from tf_channel_prune.planning.search import plan_for_ratio
 from tf_channel_prune.planning.search import plan_for_threshold
 
 __all__ = [
+    "DEFAULT_ALLOCATION",
     "Budget",
     "Choice",
     "Explanation",

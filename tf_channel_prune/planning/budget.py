@@ -22,7 +22,8 @@ def check_target(ratio: float, of: str) -> None:
     if not isinstance(ratio, numbers.Real) or not 0 < ratio < 1:
         raise PruningError(
             "ratio is the share of the cost to remove, between 0 and 1; got "
-            f"{ratio!r}."
+            f"{ratio!r}. What may be left at most is a dictionary: "
+            f'ratio={{"{of}": 1e6}}.'
         )
 
 
@@ -43,14 +44,17 @@ class Budget:
         """The budget of a request.
 
         Args:
-            ratio: One target, of the metric `of`, or a dictionary of targets
-                by metric.
-            of: The metric of a single target.
+            ratio: The share to remove of the metric `of`, or a dictionary of
+                targets by metric.
+            of: The metric of a single share.
 
         Raises:
             PruningError: If a target makes no sense.
         """
-        targets = dict(ratio) if isinstance(ratio, Mapping) else {of: ratio}
+        if not isinstance(ratio, Mapping):
+            check_target(ratio, of)
+            return cls({of: float(ratio)})
+        targets = dict(ratio)
         if not targets:
             raise PruningError("ratio is an empty dictionary: name a target.")
         for metric, target in targets.items():
@@ -60,9 +64,9 @@ class Budget:
             )
             if not real or not target > 0 or not np.isfinite(target):
                 raise PruningError(
-                    "ratio is the share of the cost to remove, between 0 and "
-                    "1, or the most that may be left, as an absolute number "
-                    f"from 1 up; got {target!r} for {metric}."
+                    "ratio holds shares of costs to remove, between 0 and 1, "
+                    "or what may be left at most, absolute numbers from 1 up; "
+                    f"got {target!r} for {metric}."
                 )
         return cls({metric: float(t) for metric, t in targets.items()})
 
@@ -107,8 +111,9 @@ class Reach:
         from tf_channel_prune.report.tables import amount
 
         return (
-            f"{self.metric}: 0 to {self.ratio:.4f} of {amount(self.full)} can "
-            f"be removed with these limits (down to {amount(self.least)})"
+            f"{self.metric} reachable: 0 to {self.ratio:.4f} of "
+            f"{amount(self.full)} can be removed with these limits "
+            f"(down to {amount(self.least)})"
         )
 
 

@@ -26,6 +26,7 @@ class Plan:
         request: What was asked for.
         achieved: What the plan removes, as shares of the dense cost.
         digests: Of the graph and of the weights that it was made from.
+        why: Per group, why it keeps what it keeps.
     """
 
     kept: dict[str, list[int]]
@@ -33,6 +34,7 @@ class Plan:
     request: dict[str, Any] = dataclasses.field(default_factory=dict)
     achieved: dict[str, float] = dataclasses.field(default_factory=dict)
     digests: dict[str, str] = dataclasses.field(default_factory=dict)
+    why: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, channels: Channels, alive: np.ndarray, **rest) -> Plan:
@@ -106,11 +108,23 @@ class Plan:
         }
         text = json.dumps(head, indent=2)[:-2]
         rows = [
-            f"    {json.dumps(name)}: "
-            + json.dumps({"size": self.sizes[name], "kept": kept})
+            f"    {json.dumps(name)}: " + json.dumps(self._row(name, kept))
             for name, kept in self.kept.items()
         ]
         return text + ',\n  "groups": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+    def _row(self, name, kept):
+        row = {"size": self.sizes[name], "kept": kept}
+        if name in self.why:
+            row["why"] = self.why[name]
+        return row
+
+    def explain(self) -> str:
+        """A table of what each group keeps, and why."""
+        from tf_channel_prune.report.explanation import plan_table
+        from tf_channel_prune.report.tables import to_text
+
+        return to_text(plan_table(self))
 
     @classmethod
     def read(cls, path) -> Plan:
@@ -146,6 +160,7 @@ class Plan:
                 dict(data.get("request", {})),
                 dict(data.get("achieved", {})),
                 dict(data.get("digests", {})),
+                {name: g["why"] for name, g in groups.items() if "why" in g},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PruningError(f"Not a plan file: {error}.") from error

@@ -14,6 +14,7 @@ from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.planning import allocation as allocations
 from tf_channel_prune.planning.budget import Budget
+from tf_channel_prune.planning.budget import Reach
 from tf_channel_prune.planning.budget import reachable
 from tf_channel_prune.planning.budget import unreachable
 from tf_channel_prune.planning.explain import Explanation
@@ -98,6 +99,14 @@ class Request:
         """The targets."""
         return Budget.of(self.ratio, self.of)
 
+    def reach(self, channels: Channels) -> list[Reach]:
+        """How far each cost of the target can be cut."""
+        if self.ratio is None:
+            return []
+        return reachable(
+            channels, self.limits, metrics=list(self.budget().targets)
+        )
+
     def plan(self, channels, scores, living=None, sensitivity=None):
         """Boolean per unit: what stays; see `choose`."""
         return self.choose(channels, scores, living, sensitivity).alive
@@ -124,11 +133,9 @@ class Request:
             TargetError: If no allowed plan removes that much.
             PruningError: If an analysis is needed and there is none.
         """
-        table = table or CostTable(channels)
         if self.threshold is not None:
-            return self._by_threshold(
-                channels, scores, living, sensitivity, table
-            )
+            return self._by_threshold(channels, scores, living, sensitivity)
+        table = table or CostTable(channels)
         fixed: dict[int, int] = {}
         if self._given:
             fixed = allocations.given_counts(
@@ -192,12 +199,13 @@ class Request:
             packing, counts=counts, loss=loss_of(ranking, counts)
         )
 
-    def _by_threshold(self, channels, scores, living, sensitivity, table):
+    def _by_threshold(self, channels, scores, living, sensitivity):
         if sensitivity is None:
             raise PruningError(
                 "A threshold is a loss of score in the analysis, and there is "
                 "no finished one of this model: call ana(evaluate) first."
             )
+        table = CostTable(channels)
         prices = measured_prices(sensitivity)
         ranking = Ranking(channels, scores, self.limits, living, prices)
         counts = ranking.counts_at(self.threshold)
@@ -219,7 +227,9 @@ class Request:
         shares = self.allocation
         if isinstance(shares, Mapping):
             shares = dict(shares)
-        return {**target, "allocation": shares, **self.limits.as_dict()}
+        if shares is not None:
+            target["allocation"] = shares
+        return {**target, **self.limits.as_dict()}
 
     def __str__(self) -> str:
         if self.threshold is not None:

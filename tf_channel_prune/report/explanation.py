@@ -32,3 +32,15 @@ def explanation_table(explanation) -> Table:
         if explanation.bound is not None:
             table.caption += f"; no plan has less than {explanation.bound:.4g}"
     return table
+
+
+def plan_table(plan) -> Table:
+    """One line a group of a plan file: what it keeps, and why."""
+    table = Table(title="Plan")
+    table.add_column("group", overflow="fold")
+    table.add_column("kept", justify="right")
+    table.add_column("why", overflow="fold")
+    for name, kept in plan.kept.items():
+        count = f"{len(kept)}/{plan.sizes.get(name, '?')}"
+        table.add_row(name, count, plan.why.get(name, "not recorded"))
+    return table
