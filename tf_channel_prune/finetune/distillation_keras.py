@@ -43,7 +43,10 @@ def distiller(student, teacher, settings, optimizer, compiled):
 def _on_outputs(student, settings, loss):
     kind = "values" if tree.is_nested(loss) else output_kind(loss)
     if kind == "values":
-        mse = tree.map_structure(lambda _: "mse", student.output)
+        outputs = student.outputs
+        one = not tree.is_nested(loss) and len(outputs) == 1
+        structure = outputs[0] if one else student.output
+        mse = tree.map_structure(lambda _: "mse", structure)
         return keras.distillation.FeatureDistillation(mse)
     kinds = {
         "logits": keras.distillation.LogitsDistillation,

@@ -183,17 +183,19 @@ class _Job:
         stream = Stream(self.data, recipe.batch_size, self.seed)
         student, trainer = self._compiled(recipe, stream.steps)
         saver = _Saver(self, recipe, student, stream, advance)
-        if saver.done["score"] is _UNKNOWN:
+        if saver.done["score"] == _UNKNOWN:
             first = saver.resume(trainer.optimizer)
             if first < recipe.epochs:
                 given = self.callbacks
                 given = given() if callable(given) else list(given)
+                library = flavours.library(student)
+                saver.dataset = stream.dataset(library, first)
                 trainer.fit(
-                    stream(first, recipe.epochs),
-                    steps_per_epoch=stream.steps,
+                    saver.dataset,
                     epochs=recipe.epochs,
                     initial_epoch=first,
                     verbose=0,
+                    shuffle=False,
                     callbacks=[*given, saver],
                 )
             saver.finish(trainer.optimizer)
@@ -254,6 +256,7 @@ class _Saver(Callback):
         self.name = str(recipe)
         self.student = student
         self.advance = advance
+        self.dataset = None
         self.state, self.best = job.checkpoints(recipe, stream)
         self.done = self.state.progress() or {
             "epoch": 0,
@@ -273,11 +276,14 @@ class _Saver(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.monotonic()
+        self._read_from(epoch)
         library = flavours.library(self.student)
         library.utils.set_random_seed((self.job.seed * 7919 + epoch) % 2**31)
 
     def on_epoch_end(self, epoch, logs=None):
         model = self.model  # on JAX, brings the values back
+        # tf_keras reads ahead before it says that the next epoch begins.
+        self._read_from(epoch + 1)
         self.done["seconds"] += time.monotonic() - self._start
         self.done["epoch"] = epoch + 1
         self.done["history"].append(
@@ -290,6 +296,10 @@ class _Saver(Callback):
                 self.best.save(self.student, None)
         self.state.save(self.student, model.optimizer, **self.done)
         self.advance(f"{self.name}: epoch {epoch + 1}")
+
+    def _read_from(self, epoch):
+        if hasattr(self.dataset, "epoch"):
+            self.dataset.epoch = epoch
 
     def finish(self, optimizer) -> None:
         """Evaluates what is kept, and writes that."""

@@ -1,4 +1,4 @@
-"""Training data as one stream of batches, the same in every process."""
+"""Training data that are the same in every process, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import numpy as np
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import is_arrays
-from tf_channel_prune.graph.data import iterate
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
 
 class Stream:
-    """Batches of one epoch after the other.
+    """The batches of every epoch.
 
     Args:
         data: One of
 
-            - arrays `(x, y)`: shuffled anew in every epoch, by the seed and
-              the epoch alone; a last batch that is not full is left out;
-            - a function of the epoch (from 0) that gives an iterable of
-              batches: for augmentation that is the same when it is resumed;
-            - an iterable of batches (`tf.data.Dataset`,
-              `keras.utils.PyDataset`): its own order, which a resumed
-              training does not repeat.
+            - arrays `(x, y)` or `(x, y, sample weights)`: shuffled anew in
+              every epoch, by the seed and the epoch alone; a last batch that
+              is not full is left out;
+            - a function of the epoch (from 0) that gives a sequence of
+              batches, something with a length whose entries can be read in
+              any order and always are the same: for augmentation that a
+              resumed training repeats;
+            - anything else that `fit` takes (`tf.data.Dataset`,
+              `PyDataset`): its own order, which a resumed training does not
+              repeat.
         batch_size: Samples a batch, where the data are arrays.
         seed: Of the shuffling.
 
@@ -35,52 +37,96 @@ class Stream:
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
-        self._arrays = not callable(data) and is_arrays(data)
-        self.steps = self._count()
+        self._fits = False
+        self._current = None, None
+        if callable(data):
+            self._epoch = data
+        elif is_arrays(data):
+            self._epoch = self._shuffled
+            self._samples = _samples(data)
+        else:
+            self._fits = True
+        self.steps = _steps(data if self._fits else self._epoch(0))
         if self.steps < 1:
             raise PruningError("The data to train on are empty.")
 
-    def __call__(self, first: int, epochs: int):
-        """The batches of the epochs from `first` up to `epochs`."""
-        for epoch in range(first, epochs):
-            count = 0
-            for batch in self._epoch(epoch):
-                if count == self.steps:
-                    break
-                yield batch
-                count += 1
-            if count < self.steps:
-                raise PruningError(
-                    f"Epoch {epoch + 1} of the data has {count} batches; "
-                    f"the first one had {self.steps}."
-                )
+    def dataset(self, library, epoch: int):
+        """What to give to `fit`; its `epoch` is to be kept up to date.
 
-    def _count(self) -> int:
-        if self._arrays:
-            samples = {len(leaf) for leaf in leaves(self.data)}
-            if len(samples) != 1:
-                raise PruningError(
-                    "The data's arrays have different lengths: "
-                    f"{', '.join(map(str, sorted(samples)))}."
-                )
-            self._samples = samples.pop()
-            return max(self._samples // self.batch_size, min(1, self._samples))
-        batches = self.data(0) if callable(self.data) else self.data
-        try:
-            return len(batches)
-        except TypeError:
-            return sum(1 for _ in iterate(batches))
+        Args:
+            library: The module `keras` or `tf_keras`.
+            epoch: The first epoch.
+        """
+        if self._fits:
+            return self.data
+        stream = self
 
-    def _epoch(self, epoch):
-        if self._arrays:
-            return self._shuffled(epoch)
-        return iterate(self.data(epoch) if callable(self.data) else self.data)
+        class Batches(
+            getattr(library.utils, "PyDataset", None) or library.utils.Sequence
+        ):
+            def __init__(self):
+                super().__init__()
+                self.epoch = epoch
+
+            def __len__(self):
+                return stream.steps
+
+            def __getitem__(self, index):
+                return stream.batch(self.epoch, index)
+
+        return Batches()
+
+    def batch(self, epoch: int, index: int):
+        """One batch; only for arrays and functions of the epoch."""
+        known, sequence = self._current
+        if known != epoch:
+            sequence = self._epoch(epoch)
+            # One assignment: readers of two epochs may overlap for a moment.
+            self._current = epoch, sequence
+        if index == 0 and len(sequence) != self.steps:
+            raise PruningError(
+                f"Epoch {epoch + 1} of the data has {len(sequence)} batches; "
+                f"the first one has {self.steps}."
+            )
+        return sequence[index]
 
     def _shuffled(self, epoch):
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(self._samples)
-        for step in range(self.steps):
-            chosen = order[
-                step * self.batch_size : (step + 1) * self.batch_size
-            ]
-            yield map_arguments(lambda leaf, i=chosen: leaf[i], self.data)
+        return _Shuffled(self, epoch)
+
+
+class _Shuffled:
+    """The batches of arrays in one epoch."""
+
+    def __init__(self, stream, epoch):
+        rng = np.random.default_rng([stream.seed, epoch])
+        self.data = stream.data
+        self.size = min(stream.batch_size, stream._samples)
+        self.order = rng.permutation(stream._samples)
+
+    def __len__(self):
+        return len(self.order) // self.size if self.size else 0
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.size : (index + 1) * self.size]
+        return map_arguments(lambda leaf: leaf[chosen], self.data)
+
+
+def _samples(data) -> int:
+    counts = sorted({len(leaf) for leaf in leaves(data)})
+    if len(counts) != 1:
+        raise PruningError(
+            "The data's arrays have different lengths: "
+            f"{', '.join(map(str, counts))}."
+        )
+    return counts[0]
+
+
+def _steps(batches) -> int:
+    try:
+        return len(batches)
+    except TypeError as error:
+        raise PruningError(
+            "The number of batches of the data is not known: give data with a "
+            "length (for a tf.data.Dataset, assert_cardinality), or a "
+            "function of the epoch that gives a list of batches."
+        ) from error
