@@ -228,6 +228,18 @@ def test_tied_embeddings_stay_tied():
     assert slim.get_layer("a").embeddings.shape == (7, 4)
 
 
+def test_weights_tied_by_an_operation_are_equal_and_noted():
+    inputs = keras.Input((5,), dtype="int32")
+    table = layers.Embedding(7, 8, name="a")
+    x = layers.Dense(8, activation="relu", name="b")(table(inputs))
+    x = keras.ops.einsum("bsd,vd->bsv", x, table.embeddings)
+    model = keras.Model(inputs, x)
+    (note,) = channels_of(model).graph.notes
+    assert "trained apart" in note
+    assert "'a'" in note
+    pruned(model, np.array([[1, 2, 3, 4, 5]]))
+
+
 # --- weights that cannot be sliced
 
 

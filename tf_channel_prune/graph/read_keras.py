@@ -75,6 +75,7 @@ class Reader:
         root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
+        self.notes += _untied(self.nodes)
         return Graph(self.tensors, self.nodes, root, self.flavour, self.notes)
 
     def tensor(self, keras_tensor) -> int:
@@ -305,6 +306,23 @@ class Reader:
             is_layer=False,
             holder=None if holder is layer else holder,
         )
+
+
+def _untied(nodes) -> list[str]:
+    """Notes on weights that two operations of a rebuilt model will hold."""
+    users: dict[int, dict] = {}
+    for node in nodes:
+        for weight in node.weights:
+            names = users.setdefault(weight.key, {})
+            names.setdefault(id(node.operation), node.name)
+    return [
+        f"{' and '.join(map(repr, names.values()))} share a weight. Models "
+        "made from this one hold it once for each: equal at first, trained "
+        "apart. A layer that is called twice (keras.layers."
+        "ReversibleEmbedding) keeps such weights tied."
+        for names in users.values()
+        if len(names) > 1
+    ]
 
 
 def weights_of(layer) -> list[Weight]:
