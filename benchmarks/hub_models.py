@@ -18,9 +18,9 @@ TEXT = {
 
 def _resnet(block, pre=False, **extra):
     return {
-        "input_conv_filters": [16],
+        "input_conv_filters": [64],
         "input_conv_kernel_sizes": [7],
-        "stackwise_num_filters": [16, 32, 64],
+        "stackwise_num_filters": [64, 96, 128],
         "stackwise_num_blocks": [2, 2, 2],
         "stackwise_num_strides": [1, 2, 2],
         "block_type": block,
@@ -33,7 +33,7 @@ def _resnet(block, pre=False, **extra):
 def _vd(block):
     return _resnet(
         block,
-        input_conv_filters=[8, 8, 16],
+        input_conv_filters=[32, 32, 64],
         input_conv_kernel_sizes=[3, 3, 3],
     )
 
@@ -48,6 +48,7 @@ def _csp(block, **extra):
         "stackwise_num_filters": [32, 64, 128],
         "block_type": block,
         "image_shape": IMAGE,
+        "stem_padding": "same",
         **extra,
     }
 
@@ -274,7 +275,7 @@ MODELS = {
         lambda: {
             "image_encoder": _made(
                 "ResNet_bottleneck",
-                stackwise_num_filters=[16, 32, 48, 64],
+                stackwise_num_filters=[64, 64, 96, 128],
                 stackwise_num_blocks=[1, 1, 1, 1],
                 stackwise_num_strides=[1, 2, 2, 2],
             ),

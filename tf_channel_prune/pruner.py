@@ -27,6 +27,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.digests import weights_digest
+from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import living_units
 from tf_channel_prune.masking import make_sparse
@@ -37,7 +38,6 @@ from tf_channel_prune.planning import Plan
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning import exactly_one
 from tf_channel_prune.workspace import Workspace
-from tf_channel_prune.workspace import write_model
 
 _log = logging.getLogger("tf_channel_prune")
 

@@ -9,6 +9,8 @@ import functools
 import numpy as np
 
 from tf_channel_prune.channels.rules import Kept
+from tf_channel_prune.channels.rules import Rule
+from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.scope import Scope
 from tf_channel_prune.channels.walk import walk
 from tf_channel_prune.graph.structure import VARIABLE
@@ -97,6 +99,10 @@ class Channels:
             for key, vector in self.scope.weights.items()
             if vector is not None
         }
+
+    def rule(self, node: Node) -> Rule | None:
+        """The rule that treats a node; None if the node is left whole."""
+        return None if id(node) in self.scope.whole else rule_for(node.kinds)
 
     def mask_units(self, node: Node) -> dict[tuple[str, int], np.ndarray]:
         """Units along each axis that a mask of this node can lie on.

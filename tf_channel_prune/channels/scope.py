@@ -35,6 +35,7 @@ class Scope:
         fillers: `(labels, node)` of positions that no layer makes: constants,
             the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
+        whole: `id(node)` of the same nodes: no rule treats them.
         inner: The scope inside a wrapper, by `id(node)`.
         watched: What a masked form must know, by `id(node.operation)`.
     """
@@ -47,6 +48,7 @@ class Scope:
         self.producers: list[tuple[np.ndarray, Node, str]] = []
         self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
+        self.whole: set[int] = set()
         self.inner: dict[int, Scope] = {}
         self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}
@@ -216,6 +218,7 @@ class Scope:
                 node, axes, False, position=position, origin=f"{node.name!r}"
             )
         self.left_whole.append((node, reason))
+        self.whole.add(id(node))
         for weight in node.weights:
             for axis in range(len(weight.shape)):
                 self.carry(node, weight, axis, None)

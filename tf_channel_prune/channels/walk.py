@@ -38,8 +38,9 @@ def walk(graph: Graph, exclude=()) -> Scope:
         )
     for node in graph.nodes:
         rule = rule_for(node.kinds)
-        if rule is None:
-            scope.freeze(node, _unknown(node))
+        reason = _unknown(node) if rule is None else unsliceable(node)
+        if reason is not None:
+            scope.freeze(node, reason)
         else:
             rule.label(node, scope)
         if node.name in excluded:
@@ -82,6 +83,22 @@ def _freeze_outputs(scope, numbers, reason):
     for number in numbers:
         for vector in scope.tensors[number].axes.values():
             scope.space.freeze(vector, reason)
+
+
+def unsliceable(node) -> str | None:
+    """Why the weights of a layer cannot be sliced, whatever its rule."""
+    names = {weight.name.rsplit("/", 1)[-1] for weight in node.weights}
+    if any(name.startswith("lora_") for name in names):
+        return (
+            f"{node.name} has LoRA weights: merge them into the kernel before "
+            "pruning"
+        )
+    whole = {"int8", "uint8", "int4", "uint4"}
+    if whole & {weight.dtype for weight in node.weights} or any(
+        name.endswith(("_amax_history", "quantized_kernel")) for name in names
+    ):
+        return f"{node.name} is quantized: prune first, then quantize"
+    return None
 
 
 def _unknown(node) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels.rules import Product
-from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.rules.base import sizes
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import concrete_shapes
@@ -192,7 +191,7 @@ def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
         return [
             (node.index, Product(2 * p.factor, p.axes))
             for node in graph.nodes
-            if (rule := rule_for(node.kinds)) is not None
+            if (rule := channels.rule(node)) is not None
             for p in rule.multiply_adds(node, graph)
         ]
     if metric == "params":

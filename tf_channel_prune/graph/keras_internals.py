@@ -277,9 +277,19 @@ def take(tensor, indices, axis):
     return keras.ops.take(tensor, indices, axis=axis)
 
 
-def copy_trainable(old, new) -> None:
-    """Sets which of a layer's weights train, as in the layer it copies."""
-    for theirs, ours in zip(old, new):
+def copy_trainable(old, new, weights) -> None:
+    """Sets what of a layer trains, as in the layer that it copies.
+
+    Args:
+        old: The layer, or the variable that `new` holds.
+        new: Its copy.
+        weights: Pairs of their weights.
+    """
+    if is_layer(old):  # a variable is held by a layer that is no copy
+        # The public setter would set everything further inside as well.
+        for theirs, ours in zip(old._flatten_layers(), new._flatten_layers()):
+            ours._trainable = theirs._trainable
+    for theirs, ours in weights:
         if ours.variable.trainable != theirs.trainable:
             ours.variable.trainable = theirs.trainable
 

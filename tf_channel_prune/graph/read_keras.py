@@ -85,6 +85,7 @@ class Reader:
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
         nodes = put_in_order(root)
+        self.notes += _untied(nodes)
         return Graph(self.tensors, nodes, root, self.flavour, self.notes)
 
     def tensor(self, keras_tensor) -> int:
@@ -422,6 +423,23 @@ def lost_methods(model, base) -> list[str]:
         f"{model.name!r} ({type(model).__name__}) has its own "
         f"{', '.join(own)}; models made from it have Keras'. Train them in a "
         "loop, or inside a model that has yours."
+    ]
+
+
+def _untied(nodes) -> list[str]:
+    """Notes on weights that two operations of a rebuilt model will hold."""
+    users: dict[int, dict] = {}
+    for node in nodes:
+        for weight in node.weights:
+            names = users.setdefault(weight.key, {})
+            names.setdefault(id(node.operation), node.name)
+    return [
+        f"{' and '.join(map(repr, names.values()))} share a weight. Models "
+        "made from this one hold it once for each: equal at first, trained "
+        "apart. A layer that is called twice (keras.layers."
+        "ReversibleEmbedding) keeps such weights tied."
+        for names in users.values()
+        if len(names) > 1
     ]
 
 

@@ -278,7 +278,8 @@ class Builder:
                 f"Layer {node.name!r} has {len(node.weights)} weights, but its "
                 f"copy has {len(made)}. Its get_config does not describe it."
             )
-        for old, new in zip(node.weights, made):
+        pairs = _pairs(node.weights, made)
+        for old, new in pairs:
             array = old.array if self.value is None else self.value(old)
             if len(old.shape) == 0 and new.shape == (1,):
                 array = np.reshape(array, (1,))  # a held scalar
@@ -288,5 +289,17 @@ class Builder:
                     f"{tuple(array.shape)}, but the new layer has {new.shape}."
                 )
             new.variable.assign(array)
-        self.internals.copy_trainable(node.weights, made)
+        self.internals.copy_trainable(node.operation, layer, pairs)
         self.internals.copy_state(node.operation, layer)
+
+
+def _pairs(old, new):
+    """Weights that belong together: by name, or by order where names differ.
+
+    A layer that was quantized after it was built has its weights in another
+    order than one that was built like that.
+    """
+    named = {weight.name: weight for weight in new}
+    if {weight.name for weight in old} == named.keys():
+        return [(weight, named[weight.name]) for weight in old]
+    return list(zip(old, new))

@@ -249,7 +249,7 @@ def take(tensor, indices, axis):
     return tf.gather(tensor, indices, axis=axis)
 
 
-def copy_trainable(old, new) -> None:
+def copy_trainable(old, new, weights) -> None:
     """Layers say which of their weights train; see `copy_state`."""
 
 

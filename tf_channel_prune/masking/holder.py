@@ -96,6 +96,9 @@ class ChannelMask(keras.layers.Wrapper):
         **kwargs,
     ):
         kwargs.setdefault("dtype", layer.dtype_policy)
+        # Setting `trainable` to what it is does nothing in Keras, not even
+        # to the layer inside.
+        kwargs.setdefault("trainable", layer.trainable)
         super().__init__(layer, name=name or layer.name, **kwargs)
         self.axes = [(str(weight), int(axis)) for weight, axis in axes]
         self.guarded = [str(weight) for weight in guarded]

@@ -92,6 +92,9 @@ class ChannelMask(tf_keras.layers.Wrapper):
         **kwargs,
     ):
         kwargs.setdefault("dtype", layer.dtype_policy)
+        # Setting `trainable` to what it is does nothing in Keras, not even
+        # to the layer inside.
+        kwargs.setdefault("trainable", layer.trainable)
         super().__init__(layer, name=name or layer.name, **kwargs)
         # The layer casts its inputs itself.
         self._autocast = False

@@ -6,7 +6,6 @@ import numpy as np
 
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.graph.carrying import Carrier
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.transform.verify import check_equal
@@ -45,7 +44,7 @@ def make_slim(channels: Channels, alive: np.ndarray, keep_optimizer=False):
     changes = {}
     factors = {}
     for node in channels.graph.nodes:
-        rule = rule_for(node.kinds)
+        rule = channels.rule(node)
         if rule is not None:
             change = changes[node.index] = rule.slim(node, kept)
             for name, factor in change.scale.items():

@@ -160,16 +160,9 @@ class CellRule(RecurrentRule):
         return _Cell(node, CELLS[cell["class_name"]], cell["config"])
 
     def slim(self, node, kept):
-        if node.config["cell"]["class_name"] not in CELLS:
-            return Change()
         cell = copy.deepcopy(node.config["cell"])
         cell["config"].update(super().slim(node, kept).config)
         return Change({"cell": cell})
-
-    def multiply_adds(self, node, graph):
-        if node.config["cell"]["class_name"] not in CELLS:
-            return []
-        return super().multiply_adds(node, graph)
 
 
 @register("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
@@ -273,8 +266,6 @@ class BidirectionalRule(_RecurrentRule):
         ]
 
     def slim(self, node, kept):
-        if self._kind(node) not in GATES or self._convolves(node):
-            return Change()
         config = {}
         for key, cell in zip(self._parts(node), self._cells(node)):
             config[key] = copy.deepcopy(node.config[key])
@@ -283,6 +274,4 @@ class BidirectionalRule(_RecurrentRule):
         return Change(config)
 
     def multiply_adds(self, node, graph):
-        if self._kind(node) not in GATES or self._convolves(node):
-            return []
         return [p for cell in self._cells(node) for p in cell.work(node, ())]

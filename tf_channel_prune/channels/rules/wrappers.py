@@ -47,6 +47,8 @@ class _WrapperRule(Rule):
             outer.origin,
         )
         rule.label(inner, inside)
+        if id(inner) in scope.whole:
+            scope.whole.add(id(node))
         found = inside.tensors[1]
         axes = {a + self.dropped: v for a, v in found.axes.items()}
         scope.output(node, axes, found.zero, origin=found.origin)
@@ -63,9 +65,7 @@ class _WrapperRule(Rule):
         return Graph(tensors, [node.inner], block, graph.flavour)
 
     def slim(self, node, kept):
-        inside = kept.scope.inner.get(id(node))
-        if inside is None:
-            return Change()
+        inside = kept.scope.inner[id(node)]
         change = rule_for(node.inner.kinds).slim(
             node.inner, Kept(inside, kept.vector)
         )
@@ -81,10 +81,6 @@ class _WrapperRule(Rule):
         return Change({"layer": layer}, scale=scale)
 
     def multiply_adds(self, node, graph):
-        inner = node.inner
-        rule = None if inner is None else rule_for(inner.kinds)
-        if rule is None or len(node.outputs) != 1:
-            return []
         numbers = (node.inputs[0], node.outputs[0])
         steps = tuple(
             ("tensor", node.inputs[0], axis)
@@ -99,7 +95,9 @@ class _WrapperRule(Rule):
 
         return [
             Product(p.factor, steps + tuple(outside(axis) for axis in p.axes))
-            for p in rule.multiply_adds(inner, self._graph(node, graph))
+            for p in rule_for(node.inner.kinds).multiply_adds(
+                node.inner, self._graph(node, graph)
+            )
         ]
 
 
