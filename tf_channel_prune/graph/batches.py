@@ -90,7 +90,10 @@ def _node(one, two, found, numbers):
         numbers,
     )
     if keras_internals.is_layer(operation):
-        if operation is not two.operation or _has_batch(args):
+        different = type(operation) is not type(two.operation) or (
+            operation.weights and operation is not two.operation
+        )
+        if different or _has_batch(args):
             raise NotExactError("its calls depend on the batch size")
         return
     configs = [keras_internals.config(n.operation) for n in (one, two)]

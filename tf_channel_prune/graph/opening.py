@@ -263,8 +263,8 @@ def _record(layer, arguments, sized, stand_in) -> Opened:
             freed = batches.freed(found, run(batches.PRIMES[1])[0])
         except batches.NotExactError as error:
             return Opened(reason=str(error))
-    elif any(_wants_sizes(node) for node in found.nodes):
-        return Opened(reason="it computes with the batch size")
+    if any(_wants_sizes(node) for node in found.nodes):
+        return Opened(reason="it computes with a size that is not known")
     return Opened(
         found.inputs,
         tree.flatten(found.result),
@@ -283,7 +283,10 @@ def _wants_sizes(keras_node) -> bool:
     operation = keras_node.operation
     if keras_internals.is_layer(operation):
         return False
+    if type(operation).__name__ == "GetItem":
+        return False  # None adds an axis there
+    given = [*keras_node.arguments.args, *keras_node.arguments.kwargs.values()]
     return any(
-        isinstance(value, (list, tuple)) and None in value
-        for value in keras_internals.config(operation).values()
+        isinstance(value, (list, tuple)) and any(v is None for v in value)
+        for value in (*keras_internals.config(operation).values(), *given)
     )

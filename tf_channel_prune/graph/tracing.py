@@ -268,12 +268,9 @@ def _written(found: Trace) -> list:
     lines = []
     for i, node in enumerate(found.nodes):
         operation = node.operation
-        if keras_internals.is_layer(operation):
-            what = id(operation)
-        else:
-            config = keras_internals.config(operation)
-            config.pop("name", None)
-            what = (type(operation).__name__, written(config))
+        what = identity(operation)
+        if what is None:
+            what = (type(operation).__name__, written(_config(operation)))
         lines.append(
             (what, written(node.arguments.args), written(node.arguments.kwargs))
         )
@@ -281,6 +278,22 @@ def _written(found: Trace) -> list:
             numbers[id(tensor)] = ("output", i, j)
     lines.append(written(found.result))
     return lines
+
+
+def identity(operation):
+    """What tells a layer from others; None if its config says it all.
+
+    A layer without weights may be made anew at every call.
+    """
+    if keras_internals.is_layer(operation) and operation.weights:
+        return id(operation)
+    return None
+
+
+def _config(operation) -> dict:
+    config = dict(keras_internals.config(operation))
+    config.pop("name", None)
+    return config
 
 
 def _plain(value):
