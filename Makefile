@@ -9,13 +9,15 @@ INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint build-file clean
+.PHONY: help venv demo test test-backends lint coverage build-file clean
 
 help:
 	@echo "make demo        prune a convolutional net on real digits, end to end"
 	@echo "make test        lint and the whole test suite"
 	@echo "make venv        only make $(VENV) and install the package in it"
 	@echo "make lint        ruff, without the tests"
+	@echo "make coverage    prune every model of both applications (hours)"
+	@echo "make test-backends  masks again on JAX and PyTorch, installed first"
 	@echo "make build-file  write BUILD from the imports"
 	@echo "make clean       remove $(VENV) and what was written by runs"
 
@@ -36,6 +38,13 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS)
 	@echo "make test: lint and all tests passed."
+
+test-backends: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[backends]'
+	$(BIN)/python -m pytest tests/masking/test_other_backends.py
+
+coverage: $(INSTALLED)
+	$(BIN)/python benchmarks/coverage.py --write docs/coverage.md
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
