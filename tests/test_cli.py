@@ -218,8 +218,8 @@ RUN = (
         ((*ANA, "--evaluate=mine.py:evaluate", "--exclude=thre"), "'three'"),
         (PRUNE, "exactly one of ratio, threshold, plan"),
         ((*PRUNE, "--ratio=half"), "could not convert string to float"),
-        ((*PRUNE, "--ratio=1.5"), "between 0 and 1"),
-        ((*PRUNE, "--ratio=0.999"), "reachable: 0 to"),
+        ((*PRUNE, "--ratio=-1"), "between 0 and 1"),
+        ((*PRUNE, "--ratio=0.999"), "can be removed with these limits"),
         ((*PRUNE, "--ratio=0.5", "--of=size"), "value should be one of"),
         ((*PRUNE, "--ratio=0.5", "--divisor=x"), "divisor must be"),
         ((*PRUNE, "--ratio=0.5", "--criterion=x"), "expected one of"),
@@ -243,6 +243,7 @@ RUN = (
             "holds no channel masks",
         ),
         (RUN, "between 0 and 1"),
+        ((*RUN, "--ratio=1000"), "between 0 and 1"),
         ((*RUN, "--ratio=0.5", "--iterations=0"), "at least 1"),
         (
             (*RUN[:3], "--train=mine.py:raises", "--ratio=0.5"),

@@ -190,6 +190,11 @@ class Pruner:
         """Evaluates what is not known, on one sparse copy of the model."""
         from tf_channel_prune.report.progress import progress_bar
 
+        if not callable(evaluate):
+            raise PruningError(
+                "ana needs evaluate, a function of a model that gives a "
+                f"score, or data; got {evaluate!r}."
+            )
         masks = self._rehearsed()
         todo = self._steps(masks.channels, criterion, ratios)
 

@@ -110,7 +110,7 @@ def test_twelve_channels_at_divisor_eight_become_eight():
 def test_unreachable_says_what_can_be_reached():
     channels = chain(4)
     limits = Limits(min_channels=2, divisor=1)
-    with pytest.raises(TargetError, match=r"reachable: 0 to 0\.5000"):
+    with pytest.raises(TargetError, match=r"flops: 0 to 0\.5000 of 52"):
         plan(channels, [4, 1, 3, 2], 0.6, limits)
 
 
@@ -152,7 +152,9 @@ def test_threshold_is_the_largest_cut_within_the_price():
     assert counts_of(channels, alive) == [1, 4]
 
 
-@pytest.mark.parametrize("ratio", [0, 1, -0.5, 1.5, float("nan"), "half", None])
+@pytest.mark.parametrize(
+    "ratio", [0, -0.5, float("nan"), float("inf"), "half", None]
+)
 def test_wrong_ratios_are_refused(ratio):
     with pytest.raises(PruningError, match="ratio is the share"):
         plan(chain(4), np.ones(4), ratio)

@@ -15,8 +15,8 @@ from tf_channel_prune.graph.files import check_model_path
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.graph.loading import load_model
 from tf_channel_prune.masking import Masks
-from tf_channel_prune.planning import Request
 from tf_channel_prune.planning import exactly_one
+from tf_channel_prune.planning.budget import check_target
 from tf_channel_prune.pruner import Pruner
 from tf_channel_prune.report import tables
 from tf_channel_prune.workspace import Workspace
@@ -111,7 +111,7 @@ def _comparison(models, evaluate) -> str:
 
 def _ratios(values) -> list[float]:
     """The ratio of each iteration."""
-    Request(values.ratio, of=values.of)
+    check_target(values.ratio, values.of)
     if values.iterations < 1:
         raise PruningError(
             f"--iterations must be at least 1, got {values.iterations}."

@@ -85,7 +85,10 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
         **own,
     )
     flags.DEFINE_string(
-        "criterion", "l2", "How channels of a group are ranked.", **own
+        "criterion",
+        None,
+        "How channels of a group are ranked. Defaults to the package's.",
+        **own,
     )
     flags.DEFINE_integer(
         "min_channels", 1, "The least that every group keeps.", **own
