@@ -35,7 +35,7 @@ def evaluate_masked(model_file: str, dead: Sequence[int], evaluate) -> float:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(model_file, _changed):
-    from tf_channel_prune.graph import load_model
+    from tf_channel_prune.graph.loading import load_model
     from tf_channel_prune.masking.masks import Masks
 
     return Masks(load_model(model_file))

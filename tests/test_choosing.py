@@ -1,0 +1,172 @@
+"""`tcp.prune` by allocation, data and targets; `tcp.recalibrate`; jobs."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_channel_prune as tcp
+from tf_channel_prune.graph.files import write_model
+from tf_channel_prune.masking import Masks
+from tf_channel_prune.masking.jobs import evaluate_masked
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 240)
+    x = rng.normal(0, 0.3, (240, 6, 6, 2))
+    x[np.arange(240), y, y, 0] += 2.0
+    return x.astype("float32"), y
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    keras.utils.set_random_seed(1)
+    image = keras.Input((6, 6, 2))
+    h = image
+    for name, width in (("one", 8), ("two", 12)):
+        h = keras.layers.Conv2D(width, 3, padding="same", name=name)(h)
+        h = keras.layers.BatchNormalization(name=f"{name}_bn")(h)
+        h = keras.layers.ReLU()(h)
+    h = keras.layers.Flatten()(h)
+    made = keras.Model(image, keras.layers.Dense(3)(h))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile("adam", loss, metrics=["accuracy"])
+    made.fit(*data, epochs=4, verbose=0)
+    return made
+
+
+def _kept(sparse):
+    masks = Masks(sparse)
+    alive = masks.alive()
+    return {g.name: int(alive[g.units].sum()) for g in masks.channels.prunable}
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({"allocation": {"two": 0.5}}, {"one": 8, "two": 6}),
+        (
+            {"allocation": {"two": 0.0}, "ratio": 0.3},
+            {"one": 4, "two": 12},
+        ),
+        ({"ratio": 0.5, "allocation": "uniform"}, {"one": 4, "two": 10}),
+    ],
+)
+def test_allocations(model, options, expected):
+    assert _kept(tcp.prune(model, **options)) == expected
+
+
+def test_the_reach_is_told_before(model, capsys):
+    tcp.prune(model, ratio={"flops": 0.3, "params": 2000})
+    told = capsys.readouterr().out
+    assert "flops reachable: 0 to 0." in told and "params reachable" in told
+
+
+@pytest.mark.parametrize("criterion", ["l1", "taylor", "apoz"])
+def test_data_make_loss_curves(model, data, criterion, capsys):
+    sparse = tcp.prune(model, 0.5, criterion=criterion, data=data)
+    assert "Loss curves: " in capsys.readouterr().out
+    slim = tcp.transform(sparse, samples=data[0][:8])
+    before, after = tcp.cost(model), tcp.cost(slim)
+    assert after.flops <= 0.5 * before.flops
+
+
+def test_recalibration_gives_accuracy_back(model, data):
+    sparse = tcp.prune(model, 0.5, allocation="uniform")
+    before = [w.copy() for w in sparse.get_weights()]
+    again = tcp.recalibrate(sparse, data[0])
+    for old, new in zip(before, sparse.get_weights()):
+        np.testing.assert_array_equal(old, new)
+    x, y = data
+    loss = sparse.evaluate(x, y, verbose=0)[0]
+    assert again.evaluate(x, y, verbose=0)[0] < loss
+    assert _kept(again) == _kept(sparse)
+    # What is masked stays zero, so the slim model is the same.
+    tcp.transform(again, samples=x[:8])
+
+
+def test_recalibration_of_a_dense_model_is_a_copy(model, data):
+    again = tcp.recalibrate(model, (data[0], None))
+    mean = np.asarray(again.get_layer("one_bn").moving_mean)
+    hidden = np.asarray(model.get_layer("one")(data[0]))
+    np.testing.assert_allclose(mean, hidden.mean((0, 1, 2)), rtol=1e-3)
+    assert again.get_layer("one_bn") is not model.get_layer("one_bn")
+
+
+def test_pruner_analyses_on_data(model, data, tmp_path):
+    pruner = tcp.Pruner(model, tmp_path)
+    curves = pruner.ana(data=data, progress=False)
+    assert 0.5 < curves.baseline <= 1.0
+    assert pruner.sensitivity() == curves
+    points = sum(map(len, curves.curves.values()))
+    assert points < 18
+    # Nothing is scored again, with or without the data.
+    assert tcp.Pruner(model, tmp_path).ana(data=data, progress=False) == curves
+    pruner.prune(ratio=0.5)
+    assert pruner.plan.request["by"] == "analysis"
+    assert set(pruner.plan.why) == {"one", "two"}
+    assert "pays" in pruner.plan.explain()
+    again = type(pruner.plan).from_json(pruner.plan.to_json())
+    assert again == pruner.plan
+
+
+def test_a_killed_analysis_on_data_goes_on(model, data, tmp_path):
+    pruner = tcp.Pruner(model, tmp_path)
+    whole = tcp.Pruner(model, tmp_path / "whole").ana(
+        data=data, metric="loss", progress=False
+    )
+
+    class Killed(Exception):
+        pass
+
+    results = pruner.workspace.results(pruner._origin_of(None, "loss"))
+    add, calls = type(results).add, []
+
+    def killing(self, *line):
+        add(self, *line)
+        calls.append(line)
+        if len(calls) == 3:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(results), "add", killing)
+        with pytest.raises(Killed):
+            pruner.ana(data=data, metric="loss", progress=False)
+    assert pruner.sensitivity() is None
+    rest = pruner.ana(data=data, metric="loss", progress=False)
+    assert rest.baseline == whole.baseline
+    for name, curve in whole.curves.items():
+        shared = curve.keys() & rest.curves[name].keys()
+        assert shared and all(
+            curve[r] == pytest.approx(rest.curves[name][r], abs=1e-5)
+            for r in shared
+        )
+
+
+def weight_left(model):
+    """A score that needs no data."""
+    return float(np.abs(np.asarray(model.get_layer("two").layer.kernel)).sum())
+
+
+def test_several_processes_give_the_same_curves(model, tmp_path):
+    ratios = [0.3, 0.6]
+    alone = tcp.Pruner(model, tmp_path / "alone").ana(
+        weight_left, ratios, progress=False
+    )
+    several = tcp.Pruner(model, tmp_path / "several").ana(
+        weight_left, ratios, progress=False, jobs=2
+    )
+    for name, curve in alone.curves.items():
+        assert several.curves[name] == pytest.approx(curve)
+
+
+def test_an_evaluation_is_a_plain_function(model, tmp_path):
+    file = tmp_path / "sparse.keras"
+    sparse = tcp.make_sparse(model)
+    write_model(file, sparse)
+    units = Masks(sparse).channels.prunable[1].units
+    whole = evaluate_masked(str(file), [], weight_left)
+    assert whole == pytest.approx(weight_left(sparse))
+    left = evaluate_masked(str(file), units[:6].tolist(), weight_left)
+    assert 0 < left < whole
