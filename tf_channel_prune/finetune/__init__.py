@@ -5,5 +5,21 @@ from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
 from tf_channel_prune.finetune.driver import finetune
 from tf_channel_prune.finetune.recipes import Recipe
+from tf_channel_prune.finetune.recipes import as_recipes
+from tf_channel_prune.finetune.run import Round
+from tf_channel_prune.finetune.run import Run
+from tf_channel_prune.finetune.run import Target
+from tf_channel_prune.finetune.run import run
 
-__all__ = ["Distill", "Outcome", "Recipe", "Trial", "finetune"]
+__all__ = [
+    "Distill",
+    "Outcome",
+    "Recipe",
+    "Round",
+    "Run",
+    "Target",
+    "Trial",
+    "as_recipes",
+    "finetune",
+    "run",
+]
