@@ -1,6 +1,7 @@
 """Getting the accuracy back: recipes, distillation, iterations, resuming."""
 
 from tf_channel_prune.finetune.distillation import Distill
+from tf_channel_prune.finetune.distillation import described
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
 from tf_channel_prune.finetune.driver import finetune
@@ -20,6 +21,7 @@ __all__ = [
     "Target",
     "Trial",
     "as_recipes",
+    "described",
     "finetune",
     "run",
 ]

@@ -11,10 +11,10 @@ from typing import Any
 from tf_channel_prune.analysis import score_of
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import TargetError
-from tf_channel_prune.files import write_text
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import copy_of
+from tf_channel_prune.graph.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)
