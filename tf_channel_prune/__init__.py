@@ -24,6 +24,8 @@ from tf_channel_prune.channels import Rule
 from tf_channel_prune.channels import register_rule
 from tf_channel_prune.criteria import Criterion
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.finetune import Distill
+from tf_channel_prune.finetune import Recipe
 from tf_channel_prune.masking.registration import register_holders
 from tf_channel_prune.pruner import Pruner
 
@@ -32,9 +34,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Change",
     "Criterion",
+    "Distill",
     "Product",
     "Pruner",
     "PruningError",
+    "Recipe",
     "Rule",
     "callbacks",
     "channel_groups",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tf_channel_prune import criteria
+from tf_channel_prune import finetune as tuning
 from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.analysis import analyse
@@ -66,6 +68,7 @@ class Pruner:
         groups: The groups of channels, frozen ones included.
         plan: The plan of the last `prune`, or None.
         plan_path: Its file, or None.
+        history: What the last `run` did, or None.
 
     Raises:
         PruningError: If an entry of `exclude` matches no layer, or nothing
@@ -82,6 +85,7 @@ class Pruner:
         self.groups: list[ChannelGroup] = self._channels.groups
         self.plan: Plan | None = None
         self.plan_path: pathlib.Path | None = None
+        self.history: tuning.Run | None = None
         if not self._channels.prunable:
             reasons = dict.fromkeys(group.reason for group in self.groups)
             raise PruningError(
@@ -331,6 +335,163 @@ class Pruner:
         alive &= living
         self._write(channels, alive, name, request, why)
         return make_sparse(channels, alive)
+
+    def finetune(
+        self,
+        sparse,
+        data,
+        evaluate=None,
+        recipes=None,
+        distill=None,
+        progress=True,
+        **options,
+    ):
+        """The sparse model, trained by the best of several recipes.
+
+        After every epoch the state is in the workspace; called again after an
+        interruption, it goes on with the epoch that was in flight.
+
+        Args:
+            sparse: A sparse model of this pruner; it is not changed.
+            data: Training data: arrays, a function of the epoch, or what
+                `fit` takes; see `finetune.streams.Stream`.
+            evaluate: Function of a model that gives its score on validation
+                data; needed to choose among several recipes.
+            recipes: A `tcp.Recipe`, a list of them, or None for the defaults.
+            distill: True for the unpruned model as the teacher, another
+                teacher, or a `tcp.Distill`. Defaults to none.
+            progress: Whether to show a progress bar. Defaults to True.
+            options: `loss`, `keep`, `seed` and `callbacks`; see
+                `finetune.finetune`.
+
+        Returns:
+            A new sparse model.
+        """
+        from tf_channel_prune.report.progress import progress_bar
+
+        recipes = tuning.as_recipes(recipes)
+        key = weights_digest(channels_of(sparse).graph)[:12]
+        total = sum(recipe.epochs for recipe in recipes)
+        with (
+            self.workspace.lock(),
+            progress_bar("finetune", total, progress) as advance,
+        ):
+            return tuning.finetune(
+                sparse,
+                data,
+                evaluate,
+                recipes,
+                distill,
+                unpruned=self.model,
+                folder=self.workspace.path / "finetune" / key,
+                advance=advance,
+                **options,
+            ).model
+
+    def run(
+        self,
+        data,
+        evaluate,
+        ratio=None,
+        max_drop=None,
+        recipes=None,
+        distill=None,
+        rounds=3,
+        tolerance=None,
+        of="flops",
+        criterion=None,
+        progress=True,
+        seed=0,
+        limits=None,
+        **options,
+    ):
+        """Prunes, fine-tunes and transforms, round after round, unattended.
+
+        A round whose score does not come back within the tolerance is tried
+        again with half of its step. The run ends at the target, or at the
+        last acceptable model. All of it is in the workspace: killed at any
+        moment, the same call goes on, losing at most the epoch or the
+        evaluation in flight.
+
+        With an analysis in the workspace (`ana`), rounds are planned by it.
+
+        Args:
+            data, evaluate, recipes, distill: See `finetune`.
+            ratio: The share of the dense model's cost to remove.
+            max_drop: Instead: the smallest model that loses at most this
+                much of the score (0.005 is half a point of an accuracy).
+            rounds: Into how many rounds a ratio is divided. Defaults to 3.
+            tolerance: What each round may lose against the baseline.
+                Defaults to `max_drop`, or to 0.02 with a ratio.
+            of, criterion: See `prune`.
+            progress: Whether to show a progress bar. Defaults to True.
+            seed: Of shuffling and random layers. Defaults to 0.
+            limits: `min_channels`, `max_ratio`, `divisor` and `allocation`
+                of `prune`, as a dictionary.
+            options: `loss`, `keep` and `callbacks`; see `finetune.finetune`.
+
+        Returns:
+            The slim model; `pruner.history` has the rounds, and is printed
+            as a table.
+
+        Raises:
+            TargetError: If the ratio cannot be reached.
+        """
+        from tf_channel_prune.report.progress import progress_bar
+        from tf_channel_prune.report.tables import rounds_table
+        from tf_channel_prune.report.tables import to_text
+
+        target = tuning.Target(ratio, max_drop, rounds, tolerance)
+        recipes = tuning.as_recipes(recipes)
+        how = {"of": of, "criterion": criterion, **(limits or {})}
+        known = self.sensitivity(criterion)
+        origin = {
+            "model": self.digest,
+            "target": dataclasses.asdict(target),
+            "recipes": [recipe.as_dict() for recipe in recipes],
+            "distill": tuning.described(distill),
+            "seed": seed,
+            "prune": {name: str(value) for name, value in how.items()},
+            "analysed": known is not None,
+            "keep": options.get("keep", "last"),
+        }
+        key = text_digest(json.dumps(origin, sort_keys=True))[:12]
+        folder = self.workspace.path / "runs" / key
+        epochs = sum(recipe.epochs for recipe in recipes)
+
+        def prune(model, share):
+            sparse = self.prune(share, model=model, **how)
+            return sparse, self.plan.achieved[of]
+
+        with (
+            self.workspace.lock(),
+            progress_bar("run", epochs * rounds, progress) as advance,
+        ):
+            self._rehearsed()
+
+            def tune(sparse, into):
+                return tuning.finetune(
+                    sparse,
+                    data,
+                    evaluate,
+                    recipes,
+                    distill,
+                    unpruned=self.model,
+                    seed=seed,
+                    folder=into,
+                    advance=advance,
+                    **options,
+                )
+
+            start = make_sparse(self._channels)
+            done = tuning.run(
+                start, prune, tune, evaluate, target, folder, origin
+            )
+        self.history = done
+        print(to_text(rounds_table(done)))
+        slim = self.transform(done.model)
+        write_model(folder / "slim.keras", slim)
+        return slim
 
     def transform(self, sparse, samples=None, keep_optimizer=False):
         """The slim model of a sparse one, verified.

@@ -86,6 +86,13 @@ def as_distill(given, unpruned=None) -> Distill | None:
     return given
 
 
+def described(given):
+    """What `distill=` was given, as a JSON value."""
+    if isinstance(given, Distill):
+        return {**given.as_dict(), "teacher": described(given.teacher)}
+    return getattr(given, "name", bool(given))
+
+
 def distiller(student, teacher, settings: Distill, optimizer):
     """A compiled model whose `fit` trains the student.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,10 +25,8 @@ from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
-from tf_channel_prune.masking.callback import Callback
 
 KEEPS = ("last", "best")
-_UNKNOWN = "not yet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,10 +177,13 @@ class _Job:
 
     def train(self, recipe, advance):
         """The student and its trial, from where an earlier process was."""
+        # A Keras callback, and Keras takes seconds to import.
+        from tf_channel_prune.finetune.saving import Saver
+
         stream = Stream(self.data, recipe.batch_size, self.seed)
         student, trainer = self._compiled(recipe, stream.steps)
-        saver = _Saver(self, recipe, student, stream, advance)
-        if saver.done["score"] == _UNKNOWN:
+        saver = Saver(self, recipe, student, stream, advance)
+        if not saver.finished:
             first = saver.resume(trainer.optimizer)
             if first < recipe.epochs:
                 given = self.callbacks
@@ -241,77 +241,3 @@ class _Job:
             Checkpoint(folder / f"recipe-{name}.npz", origin),
             Checkpoint(folder / f"recipe-{name}-best.npz", origin),
         )
-
-
-class _Saver(Callback):
-    """Seeds every epoch, and writes the state after it.
-
-    Attributes:
-        done: What is remembered beside the state, as JSON values.
-    """
-
-    def __init__(self, job, recipe, student, stream, advance):
-        super().__init__()
-        self.job = job
-        self.name = str(recipe)
-        self.student = student
-        self.advance = advance
-        self.dataset = None
-        self.state, self.best = job.checkpoints(recipe, stream)
-        self.done = self.state.progress() or {
-            "epoch": 0,
-            "history": [],
-            "seconds": 0.0,
-            "score": _UNKNOWN,
-            "best": None,
-        }
-
-    def resume(self, optimizer) -> int:
-        """Loads what there is; gives the number of epochs done."""
-        if self.done["epoch"]:
-            self.state.load(self.student, optimizer)
-        for _ in range(self.done["epoch"]):
-            self.advance(f"{self.name}: done before")
-        return self.done["epoch"]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.monotonic()
-        self._read_from(epoch)
-        library = flavours.library(self.student)
-        library.utils.set_random_seed((self.job.seed * 7919 + epoch) % 2**31)
-
-    def on_epoch_end(self, epoch, logs=None):
-        model = self.model  # on JAX, brings the values back
-        # tf_keras reads ahead before it says that the next epoch begins.
-        self._read_from(epoch + 1)
-        self.done["seconds"] += time.monotonic() - self._start
-        self.done["epoch"] = epoch + 1
-        self.done["history"].append(
-            {name: float(value) for name, value in (logs or {}).items()}
-        )
-        if self.job.keep == "best" and not self._diverged():
-            score = self.job.score(self.student)
-            if self.done["best"] is None or score > self.done["best"]:
-                self.done["best"] = score
-                self.best.save(self.student, None)
-        self.state.save(self.student, model.optimizer, **self.done)
-        self.advance(f"{self.name}: epoch {epoch + 1}")
-
-    def _read_from(self, epoch):
-        if hasattr(self.dataset, "epoch"):
-            self.dataset.epoch = epoch
-
-    def finish(self, optimizer) -> None:
-        """Evaluates what is kept, and writes that."""
-        if self.done["best"] is not None:
-            self.best.load(self.student)
-            self.done["score"] = self.done["best"]
-        elif self._diverged():
-            self.done["score"] = -math.inf
-        else:
-            self.done["score"] = self.job.score(self.student)
-        self.state.save(self.student, optimizer, **self.done)
-
-    def _diverged(self) -> bool:
-        last = self.done["history"][-1]
-        return not all(math.isfinite(value) for value in last.values())

@@ -10,6 +10,8 @@ from tf_channel_prune.masking.gradual import GradualPruning
 from tf_channel_prune.masking.schedules import Constant
 from tf_channel_prune.masking.schedules import OneShot
 from tf_channel_prune.masking.schedules import Polynomial
+from tf_channel_prune.masking.sparsity_learning import GroupSparsity
+from tf_channel_prune.masking.sparsity_learning import SlimmingL1
 from tf_channel_prune.masking.watching import MaskCheck
 from tf_channel_prune.masking.watching import PruningSummaries
 from tf_channel_prune.masking.watching import StopWhenStable
@@ -17,9 +19,11 @@ from tf_channel_prune.masking.watching import StopWhenStable
 __all__ = [
     "Constant",
     "GradualPruning",
+    "GroupSparsity",
     "MaskCheck",
     "OneShot",
     "Polynomial",
     "PruningSummaries",
+    "SlimmingL1",
     "StopWhenStable",
 ]

@@ -91,6 +91,30 @@ def group_table(groups) -> Table:
     return table
 
 
+def rounds_table(run) -> Table:
+    """One line a round of a run."""
+    table = Table(title=f"Rounds (baseline score {run.baseline:.4f})")
+    for name in ("round", "asked", "removed", "score", "drop", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("recipe")
+    table.add_column("kept")
+    for entry in run.rounds:
+        none = entry.score is None
+        table.add_row(
+            str(entry.number),
+            f"{entry.asked:.1%}",
+            f"{entry.achieved:.1%}",
+            "" if none else f"{entry.score:.4f}",
+            "" if none else f"{entry.drop:+.4f}",
+            f"{entry.seconds:.0f}",
+            entry.recipe,
+            "yes" if entry.accepted else f"no: {entry.note}",
+        )
+    if not run.reached:
+        table.caption = "The target was not reached: the last kept model it is."
+    return table
+
+
 def comparison(models: dict, scores: dict | None = None) -> Table:
     """One column a model: what it costs, and its score if there is one.
 

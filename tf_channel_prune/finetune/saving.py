@@ -1,0 +1,90 @@
+"""Writes the state of a training after every epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from tf_channel_prune.graph import flavours
+from tf_channel_prune.masking.callback import Callback
+
+UNKNOWN = "not yet"
+
+
+class Saver(Callback):
+    """Seeds every epoch, and writes the state after it.
+
+    Attributes:
+        done: What is remembered beside the state, as JSON values.
+    """
+
+    def __init__(self, job, recipe, student, stream, advance):
+        super().__init__()
+        self.job = job
+        self.name = str(recipe)
+        self.student = student
+        self.advance = advance
+        self.dataset = None
+        self.state, self.best = job.checkpoints(recipe, stream)
+        self.done = self.state.progress() or {
+            "epoch": 0,
+            "history": [],
+            "seconds": 0.0,
+            "score": UNKNOWN,
+            "best": None,
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether an earlier process has done all of it."""
+        return self.done["score"] != UNKNOWN
+
+    def resume(self, optimizer) -> int:
+        """Loads what there is; gives the number of epochs done."""
+        if self.done["epoch"]:
+            self.state.load(self.student, optimizer)
+        for _ in range(self.done["epoch"]):
+            self.advance(f"{self.name}: done before")
+        return self.done["epoch"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+        self._read_from(epoch)
+        library = flavours.library(self.student)
+        library.utils.set_random_seed((self.job.seed * 7919 + epoch) % 2**31)
+
+    def on_epoch_end(self, epoch, logs=None):
+        model = self.model  # on JAX, brings the values back
+        # tf_keras reads ahead before it says that the next epoch begins.
+        self._read_from(epoch + 1)
+        self.done["seconds"] += time.monotonic() - self._start
+        self.done["epoch"] = epoch + 1
+        self.done["history"].append(
+            {name: float(value) for name, value in (logs or {}).items()}
+        )
+        if self.job.keep == "best" and not self._diverged():
+            score = self.job.score(self.student)
+            if self.done["best"] is None or score > self.done["best"]:
+                self.done["best"] = score
+                self.best.save(self.student, None)
+        self.state.save(self.student, model.optimizer, **self.done)
+        self.advance(f"{self.name}: epoch {epoch + 1}")
+
+    def _read_from(self, epoch):
+        if hasattr(self.dataset, "epoch"):
+            self.dataset.epoch = epoch
+
+    def finish(self, optimizer) -> None:
+        """Evaluates what is kept, and writes that."""
+        if self.done["best"] is not None:
+            self.best.load(self.student)
+            self.done["score"] = self.done["best"]
+        elif self._diverged():
+            self.done["score"] = -math.inf
+        else:
+            self.done["score"] = self.job.score(self.student)
+        self.state.save(self.student, optimizer, **self.done)
+
+    def _diverged(self) -> bool:
+        last = self.done["history"][-1]
+        return not all(math.isfinite(value) for value in last.values())
