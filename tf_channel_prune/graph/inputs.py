@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-UNKNOWN_SIZE = 64
+# What an unknown size becomes: the side of an image survives several
+# halvings; a text decoder may hold few positions.
+IMAGE_SIDE = 64
+LENGTH = 16
 
 
 def random_inputs(model, batch: int = 2, seed: int = 0):
     """Random inputs in the structure that the model takes.
 
     Floats are standard normal; integers are below the smallest vocabulary
-    that an Embedding of the model has; unknown sizes become 64.
+    that an Embedding of the model has; the unknown side of an image becomes
+    64, the unknown length of a sequence 16.
     """
     rng = np.random.default_rng(seed)
     limit = _smallest_vocabulary(model)
 
     def one(tensor):
+        unknown = IMAGE_SIDE if len(tensor.shape) == 4 else LENGTH
         shape = [
-            batch if i == 0 and d is None else d or UNKNOWN_SIZE
+            batch if i == 0 and d is None else d or unknown
             for i, d in enumerate(tensor.shape)
         ]
         dtype = str(tensor.dtype).replace("<dtype: '", "").rstrip("'>")

@@ -75,6 +75,12 @@ class Budget:
         caps = {}
         for metric, target in self.targets.items():
             full = table.total(table.sizes, metric)
+            if not full:
+                raise TargetError(
+                    f"No {metric} of this model are understood, so no share "
+                    "of them can be removed: see the reasons in "
+                    "tcp.channel_groups(model), or prune by another cost."
+                )
             cap = target if target >= 1 else full * (1 - target)
             caps[metric] = cap * (1 + 1e-12) + 1e-9  # float sums
         return caps
