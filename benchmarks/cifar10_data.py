@@ -1,0 +1,119 @@
+"""CIFAR-10 for the benchmark: arrays, augmentation, comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Cifar10:
+    """Images are uint8 (N, 32, 32, 3), labels integers (N,).
+
+    Attributes:
+        train: Images and labels to train on.
+        choosing: What may be looked at to choose anything.
+        held_out: What nothing is chosen on: the rest of the validation
+            images, then the test images.
+    """
+
+    train: tuple
+    choosing: tuple
+    held_out: tuple
+
+
+def load(path=None, limit=None, choose=1000) -> Cifar10:
+    """Reads `path`, or downloads the data with Keras.
+
+    Args:
+        path: An .npz with x_train, y_train, x_val, y_val, x_test, y_test.
+            Without it the last 5,000 training images are the validation part.
+        limit: The most images of each part, for trials of the script.
+        choose: How many validation images may be chosen on.
+    """
+    if path:
+        with np.load(path) as file:
+            names = ("train", "val", "test")
+            parts = [(file[f"x_{n}"], file[f"y_{n}"]) for n in names]
+    else:
+        import keras
+
+        (x, y), test = keras.datasets.cifar10.load_data()
+        parts = [(x[:45000], y[:45000]), (x[45000:], y[45000:]), test]
+    parts = [(x[:limit], np.ravel(y)[:limit]) for x, y in parts]
+    train, (x, y), (x_test, y_test) = parts
+    choose = min(choose, len(x) // 2)
+    return Cifar10(
+        train,
+        (x[:choose].astype("float32"), y[:choose]),
+        (
+            np.concatenate([x[choose:], x_test]).astype("float32"),
+            np.concatenate([y[choose:], y_test]),
+        ),
+    )
+
+
+class Augmented:
+    """Random crops of images padded by 4, half of them mirrored.
+
+    Called with an epoch, it gives a sequence of batches of float32 pixels 0
+    to 255. Everything random is a function of the seed, the epoch and the
+    batch, so a resumed training sees the same images.
+
+    Args:
+        x, y: Images and labels.
+        batch_size: Samples a batch; a last one that is not full is left out.
+        seed: Of order, crops and mirroring.
+    """
+
+    def __init__(self, x, y, batch_size=128, seed=0):
+        padded = np.pad(x, ((0, 0), (4, 4), (4, 4), (0, 0)))
+        view = np.lib.stride_tricks.sliding_window_view
+        self.windows = view(padded, (32, 32), axis=(1, 2))
+        self.y = y
+        self.batch_size = min(batch_size, len(y))
+        self.seed = seed
+
+    def __call__(self, epoch):
+        rng = np.random.default_rng([self.seed, epoch])
+        return _Epoch(self, epoch, rng.permutation(len(self.y)))
+
+
+class _Epoch:
+    def __init__(self, images, epoch, order):
+        self.images = images
+        self.epoch = epoch
+        self.order = order
+
+    def __len__(self):
+        return len(self.order) // self.images.batch_size
+
+    def __getitem__(self, index):
+        images = self.images
+        size = images.batch_size
+        chosen = self.order[index * size : (index + 1) * size]
+        rng = np.random.default_rng([images.seed, self.epoch, index])
+        down, right = rng.integers(0, 9, (2, len(chosen)))
+        x = images.windows[chosen, down, right]
+        x = np.moveaxis(x, 1, -1).astype("float32")
+        mirrored = rng.random(len(chosen)) < 0.5
+        x[mirrored] = x[mirrored, :, ::-1]
+        return x, images.y[chosen]
+
+
+def correct(model, part, batch_size=500) -> np.ndarray:
+    """Whether each image is classified right."""
+    x, y = part
+    logits = model.predict(x, batch_size=batch_size, verbose=0)
+    return np.asarray(logits).argmax(-1) == y
+
+
+def paired(one, other) -> tuple[float, float]:
+    """Difference of two accuracies on the same images, and its standard error.
+
+    Both in points (hundredths).
+    """
+    difference = one.astype("float64") - other
+    error = difference.std(ddof=1) / np.sqrt(difference.size)
+    return 100 * difference.mean(), 100 * error
