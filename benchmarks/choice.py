@@ -16,7 +16,7 @@ import collections
 import json
 import pathlib
 
-import cifar10
+import cifar10_arrays
 import numpy as np
 
 RATIOS = (0.3, 0.5, 0.7)
@@ -73,7 +73,7 @@ class Bench:
         with self.masks.trial(alive):
             if recalibrate:
                 images, _ = self.training(RECALIBRATION, 1000 + seed)
-                self.recalibration(cifar10.augmented(images, seed))
+                self.recalibration(cifar10_arrays.augmented(images, seed))
             right = 0
             for start in range(0, len(x), 250):
                 batch = x[start : start + 250].astype("float32")
@@ -126,7 +126,7 @@ def run(flags, path):
     names = flags.criteria or criteria.names()
     bench = Bench(
         keras.models.load_model(flags.model),
-        cifar10.load(flags.data),
+        cifar10_arrays.load(flags.data),
         flags.images,
     )
     known = {tuple(row["cell"]) for row in read(path)}
@@ -169,7 +169,9 @@ def test_accuracy(flags, path):
     from tf_channel_prune.planning import Request
 
     bench = Bench(
-        keras.models.load_model(flags.model), cifar10.load(flags.data), None
+        keras.models.load_model(flags.model),
+        cifar10_arrays.load(flags.data),
+        None,
     )
     name, allocation = flags.test
     whole = np.ones(bench.channels.unit_count, bool)
@@ -236,7 +238,7 @@ def table(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="the trained ResNet-20")
-    parser.add_argument("--data", help="see cifar10.py")
+    parser.add_argument("--data", help="see cifar10_arrays.py")
     parser.add_argument("--out", type=pathlib.Path, default="choice.jsonl")
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--criteria", nargs="+")
