@@ -11,6 +11,7 @@ slim = tcp.transform(sparse)          # ordinary, smaller, equal
 # a room to its name here when it is first imported, so that must come first.
 import tf_channel_prune.cost
 import tf_channel_prune.transform  # noqa: F401
+from tf_channel_prune import export
 from tf_channel_prune.api import channel_groups
 from tf_channel_prune.api import cost
 from tf_channel_prune.api import make_sparse
@@ -43,6 +44,7 @@ __all__ = [
     "callbacks",
     "channel_groups",
     "cost",
+    "export",
     "make_sparse",
     "prune",
     "recalibrate",

@@ -113,7 +113,49 @@ def integers():
     return tf_keras.Model(words, layers.Dense(2, name="head")(x))
 
 
+def recurrent():
+    words = layers.Input((7,), dtype="int32")
+    x = layers.Embedding(11, 8, name="embedding")(words)
+    x = layers.Bidirectional(layers.LSTM(8, return_sequences=True))(x)
+    x = layers.GRU(8, return_sequences=True, name="gru")(x)
+    x = layers.TimeDistributed(layers.Dense(8, name="inner"))(x)
+    x = layers.SimpleRNN(8, name="rnn")(x)
+    return tf_keras.Model(words, layers.Dense(2, name="head")(x))
+
+
+def attention():
+    image = layers.Input((5, 8))
+    x = layers.Dense(8, name="stem")(image)
+    x = layers.LayerNormalization(name="norm")(x)
+    x = layers.MultiHeadAttention(4, 6, name="attention")(x, x)
+    x = layers.EinsumDense("abc,cd->abd", (None, 8), bias_axes="d")(x)
+    x = layers.GlobalAveragePooling1D()(x)
+    return tf_keras.Model(image, layers.Dense(2, name="head")(x))
+
+
+def other_layers():
+    image = layers.Input((8, 8, 3))
+    x = layers.Rescaling(0.5, 0.1)(image)
+    x = layers.ZeroPadding2D()(x)
+    x = layers.Conv2D(8, 3, name="stem")(x)
+    x = layers.GroupNormalization(2, name="groups")(x)
+    x = layers.ThresholdedReLU(0.1)(x)
+    x = layers.SpatialDropout2D(0.5)(x)
+    x = layers.Cropping2D(1)(x)
+    x = layers.UpSampling2D()(x)
+    x = layers.AveragePooling2D()(x)
+    y = layers.Conv2D(8, 1, name="gate", activation="hard_sigmoid")(x)
+    x = layers.Multiply()([x, y])
+    x = layers.Reshape((-1, 8))(x)
+    x = layers.Permute((2, 1))(x)
+    x = layers.Flatten()(layers.Dense(3, name="along")(x))
+    return tf_keras.Model(image, layers.Dense(2, name="head")(x))
+
+
 MODELS = [
+    recurrent,
+    attention,
+    other_layers,
     sequential,
     built_later,
     depthwise,

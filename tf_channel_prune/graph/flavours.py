@@ -24,6 +24,15 @@ def flavour(model) -> str:
     )
 
 
+def input_names(model) -> list[str]:
+    """The names of a model's inputs, in the order of its flat inputs."""
+    if flavour(model) == "tf_keras":
+        return [tensor.name for tensor in model.inputs]
+    from tf_channel_prune.graph import keras_internals
+
+    return [keras_internals.tensor_name(tensor) for tensor in model.inputs]
+
+
 def internals(graph):
     """The module of what this flavour does in its own way."""
     if graph.flavour == "tf_keras":

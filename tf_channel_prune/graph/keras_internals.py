@@ -354,6 +354,10 @@ def without_build_config(config):
     return config
 
 
+def from_config(cls, config):
+    return cls.from_config(config)
+
+
 def freeze_alone(model) -> None:
     """Makes a model untrainable and leaves its layers' own settings.
 

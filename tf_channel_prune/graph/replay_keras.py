@@ -48,6 +48,7 @@ class Builder:
 
     internals = keras_internals
     holding = variables
+    sequential = keras_internals.kind.Sequential
     weights_of = staticmethod(weights_of)
 
     def __init__(self, graph, change, value, hold):
@@ -105,7 +106,7 @@ class Builder:
         if block is not self.graph.root:
             name = self._name(block)
         kind = self.internals.kind
-        if type(block.model) is kind.Sequential and self._is_chain(block):
+        if type(block.model) is self.sequential and self._is_chain(block):
             layers = [
                 self.models[id(step.model)]
                 if isinstance(step, Block)
@@ -250,7 +251,7 @@ class Builder:
         if "name" in config:
             config["name"] = self._name(node)
         try:
-            return type(node.operation).from_config(config)
+            return self.internals.from_config(type(node.operation), config)
         except Exception as error:  # the user's own classes may raise anything
             raise PruningError(
                 f"Layer {node.name!r} ({type(node.operation).__name__}) cannot "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph import tf_keras_variables
 from tf_channel_prune.graph.read_tf_keras import weights_of
 from tf_channel_prune.graph.replay_keras import Builder
+from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.tf_functions import FunctionCall
 
@@ -15,18 +18,44 @@ def replay(graph: Graph, change=None, value=None, hold=None):
 
     Arguments are those of `tf_channel_prune.graph.replay`.
     """
-    return _Builder(graph, change, value, hold).whole()
+    return TfBuilder(graph, change, value, hold).whole()
 
 
-class _Builder(Builder):
-    """Makes layers of tf_keras."""
+class TfBuilder(Builder):
+    """Makes layers of tf_keras.
+
+    Attributes:
+        flat: Whether the layers of nested models become the whole model's.
+    """
 
     internals = tf_keras_internals
     holding = tf_keras_variables
+    sequential = tf_keras_internals.kind.Sequential
     weights_of = staticmethod(weights_of)
+    flat = False
 
     def _made(self, node, config):
         if isinstance(node.operation, FunctionCall):
             name = self._name(node)
             return node.operation.remade({**config, "name": name})
         return super()._made(node, config)
+
+    def _nested(self, block, symbolic):
+        if not self.flat:
+            super()._nested(block, symbolic)
+            return
+        for step in block.steps:
+            if isinstance(step, Block):
+                self._nested(step, symbolic)
+            else:
+                self._call(step, symbolic, next(iter(symbolic.values())))
+
+    def _is_chain(self, block):
+        if self.flat and any(isinstance(step, Block) for step in block.steps):
+            return False
+        return super()._is_chain(block)
+
+    def _name(self, step, name):
+        if self.flat:
+            step = dataclasses.replace(step, scope=())
+        return super()._name(step, name)

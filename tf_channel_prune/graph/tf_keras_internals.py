@@ -263,6 +263,18 @@ def copy_state(old, new) -> None:
         new.finalize_state()
 
 
+def from_config(cls, config):
+    """A layer from its config.
+
+    A MultiHeadAttention layer would be built for the shapes in its config,
+    which a slim model does not have; it finds its own when it is called.
+    """
+    if issubclass(cls, tf_keras.layers.MultiHeadAttention):
+        stale = ("query_shape", "key_shape", "value_shape")
+        return cls(**{k: v for k, v in config.items() if k not in stale})
+    return cls.from_config(config)
+
+
 def freeze_alone(model) -> None:
     """Makes a model untrainable and leaves its layers' own settings."""
     model._trainable = False

@@ -197,7 +197,7 @@ def _as_slices(key, call):
 def _as_dictionaries(key, call):
     if isinstance(key, slice):
         return {"start": key.start, "stop": key.stop, "step": key.step}
-    if isinstance(key, tuple):
+    if isinstance(key, (list, tuple)):
         return tuple(_as_dictionaries(part, call) for part in key)
     return key
 

@@ -70,6 +70,7 @@ class ActivationRule(Rule):
 # Activations that are layers or operations of their own, by kind.
 _FUNCTIONS = {
     "LeakyReLU": "leaky_relu",
+    "ThresholdedReLU": "relu",
     "ELU": "elu",
     "ops.Relu": "relu",
     "ops.Relu6": "relu6",

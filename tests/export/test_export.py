@@ -1,0 +1,221 @@
+"""Slim models of both Kerases become SavedModels and LiteRT files."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import tf_channel_prune as tcp
+from tf_channel_prune import export
+from tf_channel_prune.transform import compare
+
+
+def small(kind):
+    layers = kind.layers
+    kind.utils.set_random_seed(0)
+    return kind.Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            layers.Conv2D(32, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5, name="head"),
+        ]
+    )
+
+
+def slim_of(kind):
+    return tcp.transform(tcp.prune(small(kind), 0.5))
+
+
+def data(count=16):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(count, 8, 8, 3)).astype("float32")
+
+
+def two_inputs(kind):
+    layers = kind.layers
+    one = layers.Input((4,), name="zebra")
+    two = layers.Input((3,), name="ant")
+    x = layers.Concatenate()([layers.Dense(6)(one), two])
+    return kind.Model([one, two], [layers.Dense(2)(x), layers.Dense(1)(x)])
+
+
+KINDS = pytest.mark.parametrize("kind", [keras, tf_keras])
+
+
+@KINDS
+def test_saved_model(kind, tmp_path):
+    slim = slim_of(kind)
+    for _ in range(2):  # the second replaces the first
+        export.saved_model(slim, tmp_path / "served")
+    loaded = tf.saved_model.load(str(tmp_path / "served"))
+    found = loaded.serve(data())
+    np.testing.assert_allclose(found, slim(data()), atol=1e-5)
+    assert [p.name for p in tmp_path.iterdir()] == ["served"]
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("way", "share", "tolerance"),
+    [
+        (None, 1.0, 1e-5),
+        ("float16", 0.8, 1e-2),
+        ("dynamic", 0.8, 0.2),
+        ("int8", 0.8, 0.2),
+    ],
+)
+def test_litert(kind, way, share, tolerance, tmp_path):
+    slim = slim_of(kind)
+    whole = export.litert(slim, tmp_path / "float.tflite")
+    path = export.litert(slim, tmp_path / "small.tflite", way, data())
+    assert tf.io.gfile.stat(path).length <= share * (
+        tf.io.gfile.stat(whole).length
+    )
+    expected = np.asarray(slim(data()))
+    found = export.predict_litert(path, data())
+    scale = np.abs(expected).max()
+    assert np.abs(found - expected).max() <= tolerance * scale
+
+
+def test_integer_inputs_and_outputs(tmp_path):
+    slim = slim_of(tf_keras)
+    path = export.litert(
+        slim, tmp_path / "int8.tflite", "int8", data(), integer_io=True
+    )
+    details = tf.lite.Interpreter(path).get_input_details()
+    assert details[0]["dtype"] == np.int8
+    expected = np.asarray(slim(data()))
+    found = export.predict_litert(path, data())
+    assert np.abs(found - expected).max() <= 0.2 * np.abs(expected).max()
+
+
+@KINDS
+def test_several_inputs_and_outputs(kind, tmp_path):
+    model = two_inputs(kind)
+    x = [np.ones((2, 4), "float32"), np.full((2, 3), 2, "float32")]
+    path = export.litert(model, tmp_path / "two.tflite", "int8", (x,))
+    with pytest.raises(tcp.PruningError, match="ant, zebra"):
+        export.predict_litert(path, x)
+    found = export.predict_litert(path, {"zebra": x[0], "ant": x[1]})
+    for one, other in zip(found, model(x)):
+        np.testing.assert_allclose(one, other, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, p: export.litert(m, p, "int4"), "expected one of"),
+        (lambda m, p: export.litert(m, p, "int8"), "needs data="),
+        (
+            lambda m, p: export.litert(m, p, integer_io=True),
+            "goes with quantize",
+        ),
+        (lambda m, p: export.strip(m), "nothing to strip"),
+        (
+            lambda m, p: export.quantize(m, keep_float="nothing"),
+            "no such layer",
+        ),
+    ],
+)
+def test_refused(call, message, tmp_path):
+    with pytest.raises(tcp.PruningError, match=message):
+        call(small(tf_keras), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+@KINDS
+def test_sparse_models_are_refused(kind, tmp_path):
+    sparse = tcp.prune(small(kind), 0.5)
+    for write in (export.saved_model, export.litert):
+        with pytest.raises(tcp.PruningError, match=r"sparse.*transform"):
+            write(sparse, tmp_path / "model")
+    with pytest.raises(tcp.PruningError, match=r"sparse.*transform"):
+        export.quantize(sparse)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_export_leaves_the_old_folder(tmp_path, monkeypatch):
+    from tf_channel_prune.export import serving as room
+
+    export.saved_model(small(tf_keras), tmp_path / "served")
+    before = sorted(p.name for p in (tmp_path / "served").iterdir())
+    monkeypatch.setattr(room, "TOLERANCE", -1.0)
+    with pytest.raises(tcp.PruningError, match="outputs differ"):
+        export.saved_model(small(tf_keras), tmp_path / "served")
+    assert sorted(p.name for p in (tmp_path / "served").iterdir()) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["served"]
+
+
+@KINDS
+def test_quantization_aware_training(kind, tmp_path):
+    slim = slim_of(kind)
+    before = slim.get_weights()
+    aware = export.quantize(slim)
+    assert isinstance(aware, tf_keras.Model)
+    kernels = {w.shape: w.numpy() for w in aware.weights if "kernel" in w.name}
+    for weight in slim.weights:
+        if "kernel" in weight.name:
+            np.testing.assert_array_equal(
+                kernels[tuple(weight.shape)], np.asarray(weight)
+            )
+    aware.compile("adam", "mean_squared_error")
+    targets = np.asarray(slim(data(64)))
+    aware.fit(data(64), targets, epochs=20, verbose=0)
+    path = export.litert(aware, tmp_path / "aware.tflite")
+    found = export.predict_litert(path, data(64))
+    expected = np.asarray(aware(data(64)))
+    scale = np.abs(expected).max()
+    assert np.abs(found - expected).max() < 0.2 * scale
+    for old, new in zip(before, slim.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_layers_that_tfmot_rejects_stay_in_float(caplog):
+    layers = tf_keras.layers
+    image = layers.Input((8, 8, 3))
+    x = layers.Rescaling(1 / 255)(image)
+    x = layers.Conv2D(8, 3, name="one")(x)
+    y = layers.MaxPooling2D()(x)
+    y = layers.BatchNormalization(name="alone")(y)
+    y = layers.Conv2D(8, 3, name="two")(tf.nn.relu(y))
+    y = layers.Conv1D(4, 1, name="odd")(layers.Reshape((1, 8))(y))
+    inner = tf_keras.Sequential(
+        [layers.Input((1, 4)), layers.Flatten(), layers.Dense(2, name="in")]
+    )
+    aware = export.quantize(tf_keras.Model(image, inner(y)), "two")
+    names = {layer.name for layer in aware.layers}
+    assert {"quant_one", "alone", "odd", "quant_in"} <= names
+    assert "alone, two, odd" in caplog.text
+
+
+@KINDS
+def test_fine_grained_sparsity(kind):
+    import tensorflow_model_optimization as tfmot
+
+    slim = slim_of(kind)
+    schedule = tfmot.sparsity.keras.ConstantSparsity(0.75, 0, frequency=1)
+    pruned = export.prune_low_magnitude(slim, schedule)
+    assert compare(slim, pruned, data()).relative < 1e-5
+    pruned.compile("sgd", "mean_squared_error")
+    step = tfmot.sparsity.keras.UpdatePruningStep()
+    pruned.fit(data(), np.zeros((16, 5)), epochs=2, verbose=0, callbacks=[step])
+    plain = export.strip(pruned)
+    kernel = plain.get_layer("head").kernel.numpy()
+    assert (kernel == 0).mean() == pytest.approx(0.75, abs=0.05)
+    assert compare(pruned, plain, data()).relative < 1e-5
+
+
+@KINDS
+def test_clustering(kind):
+    slim = slim_of(kind)
+    clustered = export.cluster(slim, 4)
+    clustered.compile("sgd", "mean_squared_error")
+    clustered.fit(data(), np.zeros((16, 5)), epochs=1, verbose=0)
+    plain = export.strip(clustered)
+    for layer in plain.layers:
+        if hasattr(layer, "kernel"):
+            assert np.unique(layer.kernel.numpy()).size <= 4

@@ -1,0 +1,28 @@
+"""From a slim model to what is deployed: SavedModel, LiteRT, int8.
+
+Every function takes models of both Kerases and leaves them as they are. Those
+that stand before tensorflow-model-optimization (tfmot) give a `tf_keras`
+model, since tfmot works with no other; a Keras 3 model is converted first,
+with the same weights, verified equal. docs/quantization.md tells which to take
+when.
+"""
+
+from tf_channel_prune.export.conversion import to_tf_keras
+from tf_channel_prune.export.lite import litert
+from tf_channel_prune.export.lite import predict_litert
+from tf_channel_prune.export.optimization import cluster
+from tf_channel_prune.export.optimization import prune_low_magnitude
+from tf_channel_prune.export.optimization import quantize
+from tf_channel_prune.export.optimization import strip
+from tf_channel_prune.export.serving import saved_model
+
+__all__ = [
+    "cluster",
+    "litert",
+    "predict_litert",
+    "prune_low_magnitude",
+    "quantize",
+    "saved_model",
+    "strip",
+    "to_tf_keras",
+]

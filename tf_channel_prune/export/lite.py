@@ -1,0 +1,233 @@
+"""LiteRT (TensorFlow Lite) files: float, float16 or int8."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+
+import numpy as np
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.export.conversion import check_slim
+from tf_channel_prune.export.files import write_file
+from tf_channel_prune.export.serving import export
+from tf_channel_prune.export.serving import relative_difference
+from tf_channel_prune.graph.data import batches
+from tf_channel_prune.graph.structure import leaves
+
+WAYS = (None, "dynamic", "float16", "int8")
+# Of float files; their kernels sum in another order.
+TOLERANCE = {None: 1e-3, "float16": 3e-2}
+# What tells a model that `quantize` made.
+_AWARE = "QuantizeWrapper"
+
+
+def litert(
+    model,
+    path,
+    quantize: str | None = None,
+    data=None,
+    samples: int = 200,
+    integer_io: bool = False,
+) -> str:
+    """Writes a LiteRT file.
+
+    A float file's outputs are compared with the model's in the LiteRT
+    interpreter. What quantization costs in accuracy only your data can tell:
+    see `predict_litert`.
+
+    Args:
+        model: A slim model of either Keras, or one that `export.quantize`
+            made and you trained.
+        path: The file.
+        quantize: `None` for float32; `"float16"` weights; `"dynamic"`: int8
+            weights, float activations; `"int8"`: both. A model that
+            `export.quantize` made is always int8. Defaults to None.
+        data: For `"int8"`: typical inputs to measure activation ranges on, as
+            arrays or batches; not for a model that `export.quantize` made.
+        samples: How many of them to use. Defaults to 200.
+        integer_io: Whether an int8 file takes and gives int8 itself. Defaults
+            to False: float inputs and outputs.
+
+    Returns:
+        The file.
+
+    Raises:
+        PruningError: If the model holds masks, or `data` is missing.
+        VerificationError: If a float file's outputs differ.
+    """
+    check_slim(model)
+    aware = _is_aware(model)
+    if quantize not in WAYS:
+        raise PruningError(
+            f"quantize={quantize!r}: expected one of "
+            + ", ".join(map(repr, WAYS))
+            + "."
+        )
+    if quantize == "int8" and data is None and not aware:
+        raise PruningError(
+            'quantize="int8" needs data=: some hundred typical inputs, to '
+            "measure the range of every activation on."
+        )
+    if integer_io and quantize != "int8" and not aware:
+        raise PruningError('integer_io=True goes with quantize="int8".')
+    with tempfile.TemporaryDirectory() as folder:
+        export(model, folder)
+        content = _convert(
+            folder, model, quantize, data, samples, integer_io, aware
+        )
+    if not aware and quantize in TOLERANCE:
+        _check(model, content, TOLERANCE[quantize])
+    write_file(path, content)
+    return os.fspath(path)
+
+
+def _is_aware(model) -> bool:
+    return any(type(v).__name__.startswith(_AWARE) for v in model.layers)
+
+
+def _convert(folder, model, quantize, data, samples, integer_io, aware):
+    import tensorflow as tf
+
+    # From a SavedModel always: from concrete functions, the converter writes
+    # NaN in silence for Keras 3 models.
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    if quantize is not None or aware:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16" and not aware:
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8" and not aware:
+        converter.representative_dataset = lambda: _one_by_one(
+            model, data, samples
+        )
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        ]
+    if integer_io:
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # see `_interpreter`
+        return converter.convert()
+
+
+def _one_by_one(model, data, samples):
+    """Single samples, by the names of the model's inputs."""
+    for x, _ in batches(data, 32, samples):
+        named = _named(model, x)
+        for row in range(len(next(iter(named.values())))):
+            yield {
+                name: np.asarray(value[row : row + 1], "float32")
+                for name, value in named.items()
+            }
+
+
+def _named(model, x) -> dict[str, np.ndarray]:
+    """What the model takes, by the names of its inputs."""
+    if isinstance(x, dict):
+        return x
+    from tf_channel_prune.graph import flavours
+
+    return dict(zip(flavours.input_names(model), leaves(x)))
+
+
+def _check(model, content, tolerance):
+    import tensorflow as tf
+
+    from tf_channel_prune.graph.inputs import random_inputs
+
+    inputs = random_inputs(model)
+    expected = tf.nest.flatten(model(inputs, training=False))
+    found = _run(content, _named(model, inputs), None)
+    worst = max(map(relative_difference, expected, tf.nest.flatten(found)))
+    if not worst <= tolerance:
+        raise VerificationError(
+            "The LiteRT file's outputs differ from the model's by "
+            f"{worst:.1e} of their scale; nothing was written."
+        )
+
+
+def predict_litert(path, x, batch_size: int = 1):
+    """The outputs of a LiteRT file, from the LiteRT interpreter.
+
+    Args:
+        path: The file.
+        x: An array, or a dictionary of arrays by input name. Floats are
+            quantized for a file that takes integers.
+        batch_size: Defaults to 1, as on a device.
+
+    Returns:
+        An array, or a list or dictionary of arrays where the model has
+        several outputs; integers of an integer file as the floats that they
+        stand for.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    return _run(content, x, batch_size)
+
+
+def _run(content, x, batch_size):
+    runner = _interpreter(content).get_signature_runner()
+    takes = runner.get_input_details()
+    gives = runner.get_output_details()
+    if not isinstance(x, dict):
+        if len(takes) != 1:
+            raise PruningError(
+                "The file has several inputs: give a dictionary with "
+                + ", ".join(sorted(takes))
+                + "."
+            )
+        x = dict.fromkeys(takes, x)
+    elif len(takes) == 1:
+        x = dict(zip(takes, x.values()))
+    count = len(next(iter(x.values())))
+    size = batch_size or count
+    parts: dict[str, list] = {name: [] for name in gives}
+    for start in range(0, count, size):
+        batch = {
+            name: _to_file(np.asarray(value)[start : start + size], takes[name])
+            for name, value in x.items()
+        }
+        for name, value in runner(**batch).items():
+            parts[name].append(_from_file(value, gives[name]))
+    outputs = {name: np.concatenate(part) for name, part in parts.items()}
+    return _structured(outputs)
+
+
+def _interpreter(content):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite.python.interpreter import Interpreter
+    with warnings.catch_warnings():
+        # TensorFlow says that its interpreter moves to another package.
+        warnings.simplefilter("ignore", UserWarning)
+        return Interpreter(model_content=content)
+
+
+def _to_file(array, details):
+    dtype = details["dtype"]
+    scale, zero = details["quantization"]
+    if scale and np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        array = np.clip(np.round(array / scale) + zero, limits.min, limits.max)
+    return array.astype(dtype)
+
+
+def _from_file(array, details):
+    scale, zero = details["quantization"]
+    if scale and np.issubdtype(array.dtype, np.integer):
+        return ((array.astype("float32") - zero) * scale).astype("float32")
+    return array
+
+
+def _structured(outputs):
+    """One output as an array, Keras' numbered ones as a list."""
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if all(name.startswith("output_") for name in outputs):
+        by_number = sorted(outputs, key=lambda name: int(name[7:]))
+        return [outputs[name] for name in by_number]
+    return outputs
