@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cifar10_arrays
 import numpy as np
 
 
@@ -27,30 +28,19 @@ def load(path=None, limit=None, choose=1000) -> Cifar10:
     """Reads `path`, or downloads the data with Keras.
 
     Args:
-        path: An .npz with x_train, y_train, x_val, y_val, x_test, y_test.
-            Without it the last 5,000 training images are the validation part.
+        path: See `cifar10_arrays.load`.
         limit: The most images of each part, for trials of the script.
         choose: How many validation images may be chosen on.
     """
-    if path:
-        with np.load(path) as file:
-            names = ("train", "val", "test")
-            parts = [(file[f"x_{n}"], file[f"y_{n}"]) for n in names]
-    else:
-        import keras
-
-        (x, y), test = keras.datasets.cifar10.load_data()
-        parts = [(x[:45000], y[:45000]), (x[45000:], y[45000:]), test]
-    parts = [(x[:limit], np.ravel(y)[:limit]) for x, y in parts]
-    train, (x, y), (x_test, y_test) = parts
+    arrays = cifar10_arrays.load(path)
+    x, y = arrays["x_val"][:limit], arrays["y_val"][:limit]
     choose = min(choose, len(x) // 2)
+    held_x = np.concatenate([x[choose:], arrays["x_test"][:limit]])
+    held_y = np.concatenate([y[choose:], arrays["y_test"][:limit]])
     return Cifar10(
-        train,
+        (arrays["x_train"][:limit], arrays["y_train"][:limit]),
         (x[:choose].astype("float32"), y[:choose]),
-        (
-            np.concatenate([x[choose:], x_test]).astype("float32"),
-            np.concatenate([y[choose:], y_test]),
-        ),
+        (held_x.astype("float32"), held_y),
     )
 
 
