@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
+
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
 
+_told: weakref.WeakSet = weakref.WeakSet()
+
 
 def channels_of(model, exclude=()) -> Channels:
-    """Reads a model and labels its channels."""
-    return Channels(graphs.read(model, understood), exclude)
+    """Reads a model and labels its channels.
+
+    What the results will not have of the model is printed, once a model.
+    """
+    graph = graphs.read(model, understood)
+    if model not in _told:
+        _told.add(model)
+        for note in graph.notes:
+            print(note)
+    return Channels(graph, exclude)
 
 
 def cost(model, input_shape=None):

@@ -524,6 +524,90 @@ def test_notes_say_what_is_lost():
     assert "subclass" in notes
 
 
+def test_notes_are_printed_once(capsys):
+    model, _ = subclassed()
+    for _ in range(2):
+        channels_of(model)
+    assert capsys.readouterr().out.count("subclass") == 1
+
+
+def masked(*parts):
+    """An embedding with a mask, and an LSTM that uses what is left of it."""
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 6, mask_zero=True, name="embed")(inputs)
+    for part in parts:
+        x = part(x)
+    x = layers.GlobalAveragePooling1D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(2, name="head")(x))
+
+
+class DropsMask(layers.Layer):
+    """Operations lose the mask; Keras puts it back on the output."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.dense = layers.Dense(6, name="dense")
+
+    def call(self, x):
+        return x + self.dense(x)
+
+
+class LosesMask(DropsMask):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = False
+
+
+class PassesMask(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(6, name="dense")
+        self.look = layers.MultiHeadAttention(2, 3, name="look")
+
+    def call(self, x):
+        y = self.dense(x)
+        return self.look(y, y)
+
+
+class TakesMask(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(6, name="dense")
+
+    def call(self, x, mask=None):
+        x = self.dense(x)
+        if mask is not None:
+            x = x * ops.cast(mask, x.dtype)[..., None]
+        return x
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (PassesMask, ""),
+        (LosesMask, ""),
+        (DropsMask, "mask"),
+        (TakesMask, ""),  # Keras records the mask as an argument
+    ],
+)
+def test_masks_take_the_same_way(cls, reason):
+    model = randomise(masked(cls(name="odd")))
+    channels = channels_of(model)
+    found = " ".join(why for _, why in channels.left_whole)
+    assert reason in found
+    assert bool(found) == bool(reason)
+    words = np.array([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0], [1, 2, 3, 4, 5]])
+    alive = np.ones(channels.unit_count, bool)
+    whole = make_sparse(channels, alive)
+    assert compare(model, whole, words).relative < 1e-5
+    for group in channels.prunable:
+        alive[group.units[: group.size // 2]] = False
+    sparse = make_sparse(channels, alive)
+    slim = make_slim(channels, alive)
+    assert compare(sparse, slim, words).relative < 1e-5
+
+
 def test_mixed_precision_inside():
     policy = keras.DTypePolicy("mixed_bfloat16")
     model = around(

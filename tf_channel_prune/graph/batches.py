@@ -13,6 +13,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
 
@@ -62,6 +63,9 @@ def freed(first, second) -> Freed:
     numbers: dict[int, int] = {}
     for one, two in zip(first.inputs, second.inputs):
         _tensors(one, two, found, numbers)
+        if implicit_masks.of(one) is not None:
+            mask, other = implicit_masks.of(one), implicit_masks.of(two)
+            numbers[id(mask)] = numbers[id(other)] = len(numbers)
     for one, two in zip(first.stand_ins.items(), second.stand_ins.items()):
         if not _same_value(one[1], two[1]):
             raise NotExactError("it makes an array of the batch size")

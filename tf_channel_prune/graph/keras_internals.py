@@ -169,14 +169,6 @@ def operation(name: str, config: dict):
     return getattr(numpy, name)(**config)
 
 
-def has_mask(keras_node) -> bool:
-    """Whether a tensor of a call has a Keras mask on it."""
-    return any(
-        getattr(tensor, "_keras_mask", None) is not None
-        for tensor in (*keras_node.input_tensors, *keras_node.outputs)
-    )
-
-
 def _plain(value):
     """Python numbers and lists in place of NumPy's."""
     if isinstance(value, (np.generic, np.ndarray)):

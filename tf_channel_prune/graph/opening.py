@@ -10,7 +10,8 @@ layer does; otherwise the layer stays whole, with the reason:
   constant would no longer train;
 - the record must be the same with `training=True`, since a Python branch on
   `training` is decided while recording;
-- it must be the same for every batch size.
+- it must be the same for every batch size;
+- Keras masks must take the same way.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import batches
+from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import tracing
 
@@ -79,8 +81,6 @@ def open_call(operation, keras_node, shapes=None) -> Opened:
         return Opened(reason=f"no rule for {type(operation).__name__}")
     if not operation.built:
         return Opened(reason="it is not built")
-    if keras_internals.has_mask(keras_node):
-        return Opened(reason="a Keras mask passes through it")
     shapes = shapes or {}
 
     def arguments(batch):
@@ -88,7 +88,10 @@ def open_call(operation, keras_node, shapes=None) -> Opened:
             lambda value: _fresh(value, shapes, batch)
         )
 
-    return _open(operation, arguments)
+    def problem(found):
+        return implicit_masks.problem(operation, keras_node, found)
+
+    return _open(operation, arguments, problem)
 
 
 def open_model(model):
@@ -206,22 +209,25 @@ def _fresh(value, shapes, batch):
     shape = shapes.get(id(value), value.shape)
     if batch is not None and shape and shape[0] is None:
         shape = (batch, *shape[1:])
-    return keras.KerasTensor(shape, dtype=value.dtype)
+    fresh = keras.KerasTensor(shape, dtype=value.dtype)
+    implicit_masks.lend(fresh, value, shape)
+    return fresh
 
 
-def _open(layer, arguments) -> Opened:
+def _open(layer, arguments, problem=None) -> Opened:
     """Records a call in the way that says the most.
 
     Args:
         layer: A built layer.
         arguments: Function of a batch size (None: open) that gives fresh
             call arguments.
+        problem: Function of a `Trace` that says why it may not be used.
     """
     failures, problems = [], []
     for sized in (False, True):
         for stand_in in (True, False):
             try:
-                found = _record(layer, arguments, sized, stand_in)
+                found = _record(layer, arguments, sized, stand_in, problem)
             except Exception as error:  # any user code may run here
                 lines = str(error).strip().splitlines()
                 first = lines[0] if lines else type(error).__name__
@@ -233,7 +239,7 @@ def _open(layer, arguments) -> Opened:
     return Opened(reason=(problems + failures)[0])
 
 
-def _record(layer, arguments, sized, stand_in) -> Opened:
+def _record(layer, arguments, sized, stand_in, problem) -> Opened:
     def run(batch, **extra):
         args, kwargs = arguments(batch)
         inputs = [
@@ -247,6 +253,8 @@ def _record(layer, arguments, sized, stand_in) -> Opened:
 
     batch = batches.PRIMES[0] if sized else None
     found, structure = run(batch)
+    if found.problem is None and problem is not None:
+        found.problem = problem(found)
     if found.problem is not None:
         return Opened(reason=found.problem)
     if not tracing.same(found, run(batch)[0]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import opening
 from tf_channel_prune.graph import variables
@@ -345,6 +346,8 @@ class Reader:
             stands_for = self.stand_ins.get(id(value))
             if stands_for is None:
                 return TensorRef(self.tensor(value))
+            if stands_for is implicit_masks.GIVEN_AGAIN:
+                return None
             dtype = self.internals.tensor_facts(value)[1]
             value = stands_for
         if self.internals.is_variable(value):
