@@ -250,7 +250,7 @@ class Builder:
         if "name" in config:
             config["name"] = self._name(node)
         try:
-            return type(node.operation).from_config(config)
+            return self.internals.remade(node.operation, config)
         except Exception as error:  # the user's own classes may raise anything
             raise PruningError(
                 f"Layer {node.name!r} ({type(node.operation).__name__}) cannot "

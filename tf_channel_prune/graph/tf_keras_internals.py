@@ -79,6 +79,11 @@ def to_array(value) -> np.ndarray:
     return np.asarray(tf.convert_to_tensor(value))
 
 
+def to_tensor(array):
+    """An array as a tensor."""
+    return tf.convert_to_tensor(array)
+
+
 def is_layer(operation) -> bool:
     return isinstance(operation, tf_keras.layers.Layer)
 
@@ -247,6 +252,11 @@ def sequential(input_tensor, layers, name):
 
 def take(tensor, indices, axis):
     return tf.gather(tensor, indices, axis=axis)
+
+
+def remade(operation, config):
+    """A new layer or operation from the config of another."""
+    return type(operation).from_config(config)
 
 
 def copy_trainable(old, new, weights) -> None:
