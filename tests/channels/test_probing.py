@@ -279,15 +279,15 @@ def test_the_users_layer_is_not_called():
     @keras.saving.register_keras_serializable("test_probing")
     class Counting(Softened):
         def call(self, x):
-            calls.append(id(self))
+            if not isinstance(x, keras.KerasTensor):
+                calls.append(self)
             return super().call(x)
 
     layer = Counting(name="m")
     model = chain(layer)
-    before = calls.count(id(layer))
     from tf_channel_prune.api import channels_of
 
-    channels_of(model)
-    # Opening tries it on symbolic tensors; arrays go to copies.
-    assert calls.count(id(layer)) - before <= 1
+    assert channels_of(model).probed
+    assert calls
+    assert not any(called is layer for called in calls)
     assert len(layer._inbound_nodes) == 1
