@@ -19,11 +19,12 @@ class Scale(keras.layers.Layer):
         )
 
     def call(self, x):
-        return tf.multiply(x, self.scale)
+        mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+        return tf.multiply(x - mean, self.scale)
 
 
 class RegisteredScale(Scale):
-    """The same, with a rule."""
+    """A scale alone, with a rule."""
 
     def call(self, x):
         return tf.multiply(x, self.scale)

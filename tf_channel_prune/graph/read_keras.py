@@ -8,6 +8,7 @@ nodes through nested models and opened composites.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 
 from tf_channel_prune.graph import implicit_masks
@@ -26,6 +27,7 @@ from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import Weight
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.tryout import Tryout
 
 
 def read(model, keep_whole) -> Graph:
@@ -325,6 +327,7 @@ class Reader:
             opened_path=place.opened,
             **fields,
         )
+        node.tryout = functools.partial(Tryout, node, self.internals)
         place.block.steps.append(node)
         return node
 

@@ -79,6 +79,11 @@ def to_array(value) -> np.ndarray:
     return np.asarray(tf.convert_to_tensor(value))
 
 
+def to_tensor(array):
+    """An array as a tensor."""
+    return tf.convert_to_tensor(array)
+
+
 def is_layer(operation) -> bool:
     return isinstance(operation, tf_keras.layers.Layer)
 
@@ -263,12 +268,13 @@ def copy_state(old, new) -> None:
         new.finalize_state()
 
 
-def from_config(cls, config):
-    """A layer from its config.
+def remade(operation, config):
+    """A new layer or operation from the config of another.
 
     A MultiHeadAttention layer would be built for the shapes in its config,
     which a slim model does not have; it finds its own when it is called.
     """
+    cls = type(operation)
     if issubclass(cls, tf_keras.layers.MultiHeadAttention):
         stale = ("query_shape", "key_shape", "value_shape")
         return cls(**{k: v for k, v in config.items() if k not in stale})
