@@ -265,10 +265,14 @@ class Builder:
             name = ".".join([*step.opened_path, step.name])
         else:
             name = step.name.removeprefix("".join(f"{s}/" for s in step.scope))
+        return self._unique(step.scope, name)
+
+    def _unique(self, scope, name) -> str:
+        """The name, with a number where the scope has it already."""
         unique, number = name, 1
-        while (step.scope, unique) in self.names:
+        while (scope, unique) in self.names:
             unique, number = f"{name}_{number}", number + 1
-        self.names.add((step.scope, unique))
+        self.names.add((scope, unique))
         return unique
 
     def _fill(self, node, layer):

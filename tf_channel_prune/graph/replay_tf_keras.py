@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph import tf_keras_variables
 from tf_channel_prune.graph.read_tf_keras import weights_of
@@ -55,7 +53,5 @@ class TfBuilder(Builder):
             return False
         return super()._is_chain(block)
 
-    def _name(self, step, name):
-        if self.flat:
-            step = dataclasses.replace(step, scope=())
-        return super()._name(step, name)
+    def _unique(self, scope, name):
+        return super()._unique(() if self.flat else scope, name)

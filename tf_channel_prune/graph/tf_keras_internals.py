@@ -269,12 +269,16 @@ def copy_state(old, new) -> None:
 
 
 def remade(operation, config):
-    """A new layer or operation from the config of another.
+    """A new layer or operation from the config of another."""
+    return from_config(type(operation), config)
+
+
+def from_config(cls, config):
+    """A layer from its config.
 
     A MultiHeadAttention layer would be built for the shapes in its config,
     which a slim model does not have; it finds its own when it is called.
     """
-    cls = type(operation)
     if issubclass(cls, tf_keras.layers.MultiHeadAttention):
         stale = ("query_shape", "key_shape", "value_shape")
         return cls(**{k: v for k, v in config.items() if k not in stale})

@@ -92,7 +92,7 @@ class _Builder(replay_tf_keras.TfBuilder):
         for position, number in enumerate(block.inputs):
             tensor = self.graph.tensors[number]
             shape = tensor.shape if given is None else given[position].shape
-            name = self._name(block, tensor.name) if given is None else None
+            name = self._unique((), tensor.name) if given is None else None
             made.append(
                 tf_keras.Input(batch_shape=shape, dtype=tensor.dtype, name=name)
             )
@@ -107,7 +107,7 @@ class _Builder(replay_tf_keras.TfBuilder):
         if cls is None:
             raise PruningError(_no_counterpart(node))
         config = _config(node, node.kind, config)
-        config["name"] = self._name(node, node.operation.name)
+        config["name"] = self._name(node)
         try:
             return tf_keras_internals.from_config(cls, config)
         except Exception as error:  # arguments that only Keras 3 has
@@ -119,7 +119,7 @@ class _Builder(replay_tf_keras.TfBuilder):
         symbol = _SYMBOLS.get(node.kind)
         if symbol is None:
             raise PruningError(_no_counterpart(node))
-        name = self._name(node, node.operation.name)
+        name = self._name(node)
         kind = SlicingOpLambda if node.kind == "ops.GetItem" else TFOpLambda
         layer = kind(get_symbol_from_name(symbol), name=name)
         call = FunctionCall(layer, node.kinds, config, normal=True)
