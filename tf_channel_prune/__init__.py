@@ -11,7 +11,6 @@ slim = tcp.transform(sparse)          # ordinary, smaller, equal
 # a room to its name here when it is first imported, so that must come first.
 import tf_channel_prune.cost
 import tf_channel_prune.transform  # noqa: F401
-from tf_channel_prune import export
 from tf_channel_prune.api import channel_groups
 from tf_channel_prune.api import cost
 from tf_channel_prune.api import make_sparse
@@ -62,4 +61,8 @@ def __getattr__(name: str):
         from tf_channel_prune.masking import callbacks
 
         return callbacks
+    if name == "export":
+        import importlib
+
+        return importlib.import_module("tf_channel_prune.export")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

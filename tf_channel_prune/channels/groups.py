@@ -87,11 +87,6 @@ class Channels:
         """`(layer, reason)` for every operation that no rule understands."""
         return [(node.name, why) for node, why in self.scope.left_whole]
 
-    @property
-    def probed(self) -> list[tuple[str, str]]:
-        """`(layer, pattern)` for every operation that was tried out."""
-        return [(node.name, pattern) for node, pattern in self.scope.probed]
-
     def units(self, vector: np.ndarray) -> np.ndarray:
         """The unit of each entry of a label vector; -1 is fixed."""
         return self._units.of_label[vector]

@@ -36,7 +36,6 @@ class Scope:
             the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
         whole: `id(node)` of the same nodes: no rule treats them.
-        probed: `(node, pattern)` of every node that was tried out.
         inner: The scope inside a wrapper, by `id(node)`.
         watched: What a masked form must know, by `id(node.operation)`.
     """
@@ -50,7 +49,6 @@ class Scope:
         self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
         self.whole: set[int] = set()
-        self.probed: list[tuple[Node, str]] = []
         self.inner: dict[int, Scope] = {}
         self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}

@@ -33,11 +33,6 @@ def to_array(value) -> np.ndarray:
     return keras.ops.convert_to_numpy(value)
 
 
-def to_tensor(array):
-    """An array as a tensor of the backend."""
-    return keras.ops.convert_to_tensor(array)
-
-
 def is_layer(operation) -> bool:
     return isinstance(operation, keras.layers.Layer)
 
@@ -274,21 +269,6 @@ def take(tensor, indices, axis):
     return keras.ops.take(tensor, indices, axis=axis)
 
 
-def remade(operation, config):
-    """A new layer or operation from the config of another."""
-    if type(operation) is keras.layers.Lambda:
-        # Keras refuses to make one from its config, which is Python code.
-        return keras.layers.Lambda(
-            operation.function,
-            output_shape=operation._output_shape,
-            mask=operation.mask,
-            arguments=operation.arguments,
-            name=config["name"],
-            dtype=operation.dtype_policy,
-        )
-    return type(operation).from_config(config)
-
-
 def copy_trainable(old, new, weights) -> None:
     """Sets what of a layer trains, as in the layer that it copies.
 
@@ -364,6 +344,11 @@ def without_build_config(config):
     if isinstance(config, (list, tuple)):
         return type(config)(without_build_config(v) for v in config)
     return config
+
+
+def from_config(cls, config):
+    """A layer from its config."""
+    return cls.from_config(config)
 
 
 def freeze_alone(model) -> None:

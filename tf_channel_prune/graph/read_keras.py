@@ -8,7 +8,6 @@ nodes through nested models and opened composites.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 
 from tf_channel_prune.graph import implicit_masks
@@ -27,7 +26,6 @@ from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import Weight
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
-from tf_channel_prune.graph.tryout import Tryout
 
 
 def read(model, keep_whole) -> Graph:
@@ -327,7 +325,6 @@ class Reader:
             opened_path=place.opened,
             **fields,
         )
-        node.tryout = functools.partial(Tryout, node, self.internals)
         place.block.steps.append(node)
         return node
 

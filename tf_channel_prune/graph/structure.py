@@ -86,7 +86,6 @@ class Node:
         closed_reason: Why a composite could not be opened, if it was tried.
         inner: For a wrapper, the layer that it wraps, as a node of its own:
             tensor 0 goes in, tensor 1 comes out.
-        tryout: Makes a copy that runs on arrays; see `tryout.py`.
     """
 
     index: int
@@ -105,7 +104,6 @@ class Node:
     scope: tuple[str, ...] = ()
     opened_path: tuple[str, ...] = ()
     inner: Node | None = None
-    tryout: Callable | None = dataclasses.field(default=None, repr=False)
 
     @property
     def kind(self) -> str:

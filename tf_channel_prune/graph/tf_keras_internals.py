@@ -79,11 +79,6 @@ def to_array(value) -> np.ndarray:
     return np.asarray(tf.convert_to_tensor(value))
 
 
-def to_tensor(array):
-    """An array as a tensor."""
-    return tf.convert_to_tensor(array)
-
-
 def is_layer(operation) -> bool:
     return isinstance(operation, tf_keras.layers.Layer)
 
@@ -266,11 +261,6 @@ def copy_state(old, new) -> None:
             ours._trainable = theirs._trainable
     if hasattr(new, "finalize_state"):
         new.finalize_state()
-
-
-def remade(operation, config):
-    """A new layer or operation from the config of another."""
-    return from_config(type(operation), config)
 
 
 def from_config(cls, config):

@@ -56,6 +56,11 @@ def config_of(variable, dtype: str) -> dict:
 
 def made(config: dict):
     """A built layer that holds a variable."""
+    # A config of Keras 3 has more, and its policies in another form.
+    known = ("name", "trainable", "equation", "output_shape", "dtype")
+    config = {key: config[key] for key in known if key in config}
+    if isinstance(config.get("dtype"), dict) and "config" in config["dtype"]:
+        config["dtype"] = config["dtype"]["config"]["name"]
     layer = tf_keras.layers.EinsumDense.from_config(config)
     layer.build((1,))
     return layer

@@ -85,7 +85,7 @@ class EinsumDenseRule(Rule):
         for axis, symbol in enumerate(symbols):
             if isinstance(symbol, str) and symbol in named:
                 scope.carry(node, bias, axis, vectors[symbol])
-        return named
+        return list(named)
 
     def slim(self, node, kept):
         number = node.outputs[0]
