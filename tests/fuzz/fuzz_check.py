@@ -37,11 +37,13 @@ class Outcome:
             model itself makes NaN, or ignores its inputs) or `"failed"`.
         detail: The error, for a failure.
         groups: How many groups could be cut.
+        moved: Whether masks changed the outputs.
     """
 
     status: str
     detail: str = ""
     groups: int = 0
+    moved: bool = False
 
 
 @contextlib.contextmanager
@@ -60,15 +62,16 @@ def try_program(lines: list[Line], seed: int, gradients=True) -> Outcome:
     """Prunes a program's model at random, and checks all that must hold."""
     try:
         model = build(lines)
+        randomise(model, seed)
+        inputs = random_inputs(model, batch=3, seed=seed)
+        dense = outputs_of(model, inputs)
     except Exception:  # shortened programs need not run
         return Outcome("unfit")
-    randomise(model, seed)
-    inputs = random_inputs(model, batch=3, seed=seed)
-    dense = outputs_of(model, inputs)
     size = max((np.abs(y).max() for y in dense), default=0)
     if not np.isfinite(size) or size > 1e6 or spread(dense) < 1e-4:
         return Outcome("unfit")
     rng = np.random.default_rng(seed)
+    moved = False
     try:
         channels = channels_of(model)
         if not channels.prunable:
@@ -76,15 +79,21 @@ def try_program(lines: list[Line], seed: int, gradients=True) -> Outcome:
         check_same(model, make_sparse(channels), inputs, TOLERANCE)
         for _ in range(2):
             alive = random_alive(channels, rng)
-            check_alive(
-                channels, alive, inputs, dense, TOLERANCE, grads=gradients
+            moved |= check_alive(
+                channels,
+                alive,
+                inputs,
+                dense,
+                TOLERANCE,
+                grads=gradients,
+                power=False,
             )
     except Exception as error:  # whatever it is, it is what we look for
         kind = f"{type(error).__name__}: {str(error)[:300]}"
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{last.filename.rsplit('/', 1)[-1]}:{last.name}"
         return Outcome("failed", f"{where}: {kind}")
-    return Outcome("passed", groups=len(channels.prunable))
+    return Outcome("passed", "", len(channels.prunable), moved)
 
 
 def try_seed(seed: int) -> Outcome:

@@ -22,13 +22,14 @@ def main() -> int:
     parser.add_argument("--stop", type=int, default=5, help="after failures")
     given = parser.parse_args()
     counts: collections.Counter = collections.Counter()
-    groups = 0
+    groups = moved = 0
     started = time.monotonic()
     with double_precision():
         for seed in range(given.seed, given.seed + given.count):
             outcome = try_seed(seed)
             counts[outcome.status] += 1
             groups += outcome.groups
+            moved += outcome.moved
             if outcome.status == "failed":
                 print(outcome.detail, flush=True)
                 if counts["failed"] >= given.stop:
@@ -38,7 +39,7 @@ def main() -> int:
     minutes = (time.monotonic() - started) / 60
     print(
         f"seeds {given.seed} to {seed}: {dict(counts)}, {groups} groups, "
-        f"{minutes:.1f} minutes"
+        f"{moved} models moved by masks, {minutes:.1f} minutes"
     )
     return int(counts["failed"] > 0)
 

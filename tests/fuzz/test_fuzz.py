@@ -25,8 +25,9 @@ def test_random_models(batch):
     ]
     failed = [o.detail for o in outcomes if o.status == "failed"]
     assert not failed, "\n\n".join(failed)
-    # The generator is worth something only if most models can be pruned.
-    assert sum(o.status == "passed" for o in outcomes) > SIZE / 2
+    # The generator is worth something only if most models can be pruned, and
+    # most masks show in the outputs.
+    assert sum(o.moved for o in outcomes) > SIZE / 2
 
 
 def test_programs_are_the_same_for_the_same_seed():

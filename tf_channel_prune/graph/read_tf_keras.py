@@ -75,9 +75,6 @@ class _Reader(Reader):
                 needed.update(step.inputs)
             else:
                 block.steps.remove(step)
-                self.nodes.remove(step)
-        for index, node in enumerate(self.nodes):
-            node.index = index
 
 
 def weights_of(layer) -> list[Weight]:
