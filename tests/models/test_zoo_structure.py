@@ -3,14 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 from keras import ops
 from model_checks import check
 from model_checks import outputs_of
 from model_checks import randomise
 
-import tf_channel_prune as tcp
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.masking import make_sparse
@@ -502,41 +500,3 @@ def test_masks_of_a_variable_hold():
     assert (kernel[:3] == 0).all()
     assert (kernel[:, :2] == 0).all()
     assert (kernel[3:, 2:] != 0).all()
-
-
-def words():
-    """Strings go in: what the check runs on must be strings too."""
-    inputs = keras.Input((3,), dtype="string")
-    x = layers.StringLookup(vocabulary=["one", "two", "three"])(inputs)
-    x = layers.Flatten()(layers.Embedding(4, 6, name="a")(x))
-    return keras.Model(inputs, layers.Dense(2)(x))
-
-
-def test_strings():
-    channels = check(words())
-    assert [group.name for group in channels.prunable] == ["a"]
-    slim = tcp.transform(tcp.prune(words(), ratio=0.5))
-    assert slim.get_layer("a").output_dim == 3
-
-
-def scaled(factor):
-    def scale(x):
-        return tf.nn.relu(x) * factor
-
-    return scale
-
-
-LAMBDAS = {
-    "lambda": lambda x: tf.nn.relu(x),
-    "local function": scaled(2.0),
-}
-
-
-@pytest.mark.parametrize("row", LAMBDAS)
-def test_lambdas_with_names_of_their_own(row):
-    """A config has a function's code, not the names that it uses."""
-    inputs = keras.Input(IMAGE)
-    x = layers.Lambda(LAMBDAS[row], output_shape=(6, 6, 8))(conv(inputs))
-    model = keras.Model(inputs, head(conv(x, 5, "b")))
-    names = [group.name for group in check(model).prunable]
-    assert names == ["b"]
