@@ -17,7 +17,7 @@ help:
 	@echo "make venv        only make $(VENV) and install the package in it"
 	@echo "make lint        ruff, without the tests"
 	@echo "make coverage    prune every model of both applications (hours)"
-	@echo "make test-backends  masks again on JAX and PyTorch, installed first"
+	@echo "make test-backends  the zoo and short fits on JAX and PyTorch, installed first"
 	@echo "make build-file  write BUILD from the imports"
 	@echo "make clean       remove $(VENV) and what was written by runs"
 
@@ -41,7 +41,7 @@ test: lint
 
 test-backends: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[backends]'
-	$(BIN)/python -m pytest tests/masking/test_other_backends.py
+	$(BIN)/python -m pytest tests/test_other_backends.py
 
 coverage: $(INSTALLED)
 	$(BIN)/python benchmarks/coverage.py --write docs/coverage.md

@@ -38,6 +38,18 @@ def test_links_lead_somewhere(page):
     assert [t for t in LINK.findall(text) if not (folder / t).exists()] == []
 
 
+def test_every_trap_has_its_test():
+    text = (ROOT / "docs" / "traps.md").read_text()
+    rows = [r for r in text.splitlines() if r.startswith("| ")]
+    traps = [row for row in rows if not row.startswith("| trap ")]
+    missing = []
+    for row in traps:
+        file, name = re.search(r"`(\S+\.py)::(\w+)` \|$", row).groups()
+        if f"def {name}(" not in (ROOT / "tests" / file).read_text():
+            missing.append(row)
+    assert traps and not missing
+
+
 def test_flags_and_actions_in_the_readme_exist():
     cli = pytest.importorskip("tf_channel_prune.cli")
     text = (ROOT / "README.md").read_text()

@@ -9,7 +9,9 @@ from model_checks import check
 from model_checks import outputs_of
 from model_checks import randomise
 
+import tf_channel_prune as tcp
 from tf_channel_prune.api import channels_of
+from tf_channel_prune.channels import groups
 from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.masking import make_sparse
 from tf_channel_prune.transform import make_slim
@@ -196,3 +198,31 @@ def test_the_inside_of_blocks_is_pruned():
 
     found = sizes(check(model_of(build), rounds=3))
     assert found == {"stem": 6, "in0": 8, "in1": 8}
+
+
+def plain(x):
+    return head(conv(ops.relu(conv(x, 8, "a")), 6, "b"))
+
+
+def test_labels_are_made_once_a_model(monkeypatch):
+    """24. Not again for every group, candidate or query."""
+    walks = []
+
+    def walk(*args, **kwargs):
+        walks.append(args)
+        return original(*args, **kwargs)
+
+    original = groups.walk
+    monkeypatch.setattr(groups, "walk", walk)
+    model = randomise(model_of(plain))
+    sparse = tcp.prune(model, ratio=0.5)
+    assert len(walks) == 1
+    tcp.transform(sparse)
+    assert len(walks) == 2
+
+
+def test_masks_are_vectors():
+    """25. One entry per position of an axis, not one per weight."""
+    sparse = make_sparse(channels_of(model_of(plain)))
+    masks = [w for w in sparse.weights if w.path.endswith("_mask")]
+    assert masks and all(len(mask.shape) == 1 for mask in masks)

@@ -238,7 +238,9 @@ def variable_of_positions():
 
 def counting_variable():
     """Whole numbers are no weights: they stay constants."""
-    shift = keras.Variable([1, 2, 3, 4], dtype="int32", name="shift")
+    shift = keras.Variable(
+        [1, 2, 3, 4], dtype="int32", trainable=False, name="shift"
+    )
     inputs = keras.Input(IMAGE)
     x = conv(inputs, 4, "a") * ops.cast(shift + 0, "float32")
     return keras.Model(inputs, head(x))

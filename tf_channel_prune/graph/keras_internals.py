@@ -20,6 +20,11 @@ kind = keras
 flatten = tree.flatten
 
 
+def backend() -> str:
+    """Whose tensors the models compute with."""
+    return keras.backend.backend()
+
+
 def is_tensor(value) -> bool:
     """Whether a call argument is a symbolic tensor."""
     return isinstance(value, keras.KerasTensor)

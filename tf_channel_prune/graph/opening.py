@@ -177,7 +177,10 @@ def _looks_up(specs, opened) -> bool:
         if node.input_tensors and _starts_with_lookup(node)
     }
     found = False
-    for spec, tensor in zip(tree.flatten(specs), opened.inputs):
+    # As they are called: `tree` sorts a dictionary inside another on some
+    # backends only.
+    given = tuple(specs.values()) if len(specs) == 1 else specs
+    for spec, tensor in zip(tree.flatten(given), opened.inputs):
         if id(tensor) in used:
             spec.dtype, found = "int32", True
     return found

@@ -15,6 +15,7 @@ from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import opening
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.kinds import kinds_of
+from tf_channel_prune.graph.names import joined
 from tf_channel_prune.graph.ordering import put_in_order
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
@@ -42,7 +43,7 @@ class _Place:
     opened: tuple[str, ...] = ()
 
     def name(self, name: str) -> str:
-        return "/".join((*self.scope, ".".join((*self.opened, name))))
+        return "/".join((*self.scope, joined(*self.opened, name)))
 
 
 class Reader:
@@ -87,7 +88,14 @@ class Reader:
         self._enter(inner, _Place(root), inputs)
         nodes = put_in_order(root)
         self.notes += _untied(nodes)
-        return Graph(self.tensors, nodes, root, self.flavour, self.notes)
+        return Graph(
+            self.tensors,
+            nodes,
+            root,
+            self.flavour,
+            self.internals.backend(),
+            self.notes,
+        )
 
     def tensor(self, keras_tensor) -> int:
         """The number of a symbolic tensor, a new one at first sight."""
@@ -158,7 +166,7 @@ class Reader:
         )
         # A shared model is walked once a call, each time with new tensors.
         saved = dict(self.numbers)
-        scope = (*place.scope, ".".join((*place.opened, model.name)))
+        scope = (*place.scope, joined(*place.opened, model.name))
         inputs = [reference.index for reference in given]
         self._enter(functional, _Place(inner, scope), inputs)
         self.numbers = saved

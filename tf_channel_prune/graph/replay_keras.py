@@ -13,6 +13,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.initial_values import InitialValues
+from tf_channel_prune.graph.names import joined
 from tf_channel_prune.graph.read_keras import weights_of
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
@@ -265,7 +266,7 @@ class Builder:
     def _name(self, step) -> str:
         """The step's own name; an opened layer's path is in front of it."""
         if isinstance(step, Block):
-            name = ".".join([*step.opened_path, step.name])
+            name = joined(*step.opened_path, step.name)
         else:
             name = step.name.removeprefix("".join(f"{s}/" for s in step.scope))
         return self._unique(step.scope, name)

@@ -162,12 +162,17 @@ class Block:
 
 @dataclasses.dataclass(eq=False)
 class Graph:
-    """A model as a flat list of operation calls."""
+    """A model as a flat list of operation calls.
+
+    `flavour` is `"keras"` or `"tf_keras"`, `backend` whose the tensors are:
+    `"tensorflow"`, `"jax"` or `"torch"`.
+    """
 
     tensors: list[Tensor]
     nodes: list[Node]
     root: Block
     flavour: str
+    backend: str = "tensorflow"
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property

@@ -66,6 +66,11 @@ def node_of(tensor):
     return None if node.is_input else node
 
 
+def backend() -> str:
+    """Whose tensors the models compute with."""
+    return "tensorflow"
+
+
 def is_tensor(value) -> bool:
     """Whether a call argument is a symbolic tensor."""
     return isinstance(value, KerasTensor)

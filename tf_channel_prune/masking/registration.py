@@ -48,7 +48,7 @@ class _AfterImport:
 def register_holders() -> None:
     """Registers the mask holders of every Keras, now or at its import."""
     for library, holder in HOLDERS.items():
-        if library in sys.modules:
+        if sys.modules.get(library) is not None:
             importlib.import_module(holder)
         else:
             sys.meta_path.insert(0, _AfterImport(library, holder))

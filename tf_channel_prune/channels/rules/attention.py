@@ -132,6 +132,13 @@ class MultiHeadAttentionRule(_HeadsRule):
         scope.carry(node, "value/bias", 1, values)
         self.project(node, scope, ("gate",), 2, values)
         scope.carry(node, f"{OUTPUT}/kernel", 1, values)
+        if scope.graph.backend == "jax" and self._equally_wide(node):
+            # Keras runs jax.nn.dot_product_attention there.
+            scope.space.unite(keys, values, "JAX needs them equally wide")
+
+    def _equally_wide(self, node) -> bool:
+        one, two = node.weight("query/kernel"), node.weight("value/kernel")
+        return one.shape[2] == two.shape[2]
 
     def label_output(self, node, scope, inputs):
         kernel = self._output_kernel(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 from tf_channel_prune.channels.labels import Labels
 from tf_channel_prune.channels.rules.base import Change
@@ -73,7 +74,9 @@ class _WrapperRule(Rule):
             shape = (outer.shape[0], *outer.shape[1 + self.dropped :])
             tensors.append(Tensor(len(tensors), shape, outer.dtype, outer.name))
         block = Block(None, node.name, [0], [1], [node.inner])
-        return Graph(tensors, [node.inner], block, graph.flavour)
+        return dataclasses.replace(
+            graph, tensors=tensors, nodes=[node.inner], root=block
+        )
 
     def slim(self, node, kept):
         inside = kept.scope.inner[id(node)]
