@@ -20,6 +20,9 @@ from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Node
 
+# A segment of more widths is measured along their sum.
+MOST_WIDTHS = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class Coordinate:
@@ -196,7 +199,8 @@ class _Facts:
         sizes = dict.fromkeys(
             self._affine(vector) for vector in vectors if vector is not None
         )
-        return tuple(_joined([size for size in sizes if size.groups]))
+        found = _joined([size for size in sizes if size.groups])
+        return tuple(found if len(found) <= MOST_WIDTHS else [_sum(found)])
 
     def _affine(self, vector) -> Coordinate:
         groups = self._group_of[self.channels.units(vector)]

@@ -73,18 +73,18 @@ class CostTable:
         Raises:
             PruningError: If it is `latency`, and nothing was measured.
         """
-        return float(self._values(counts, metric).sum())
+        return float(self._of(metric).values(counts).sum())
 
-    def _values(self, counts, metric):
+    def _of(self, metric):
         terms = self._terms.get(metric)
         if terms is None:
             check_metric(metric)
             raise PruningError(
                 'of="latency" needs latencies measured on the target: make a '
-                "table with tcp.latency_table(model, path) and give it as "
+                "table with tcp.measure_latency(model, path) and give it as "
                 "latency=."
             )
-        return terms.values(counts)
+        return terms
 
     def counts(self, alive: np.ndarray) -> np.ndarray:
         """How many units of each prunable group are alive."""
@@ -94,12 +94,26 @@ class CostTable:
         """The share of the dense cost that is gone, between 0 and 1."""
         return 1 - self.relative(self.counts(alive), metric)
 
+    def alternatives(self, counts, group: int, options, metric: str):
+        """What a cost is at several counts of one group, for comparisons.
+
+        Args:
+            counts: How many units of each prunable group stay.
+            group: The number of a group.
+            options: Counts of that group, shape (options,).
+            metric: Which cost.
+
+        Returns:
+            Shape (options,): the part of the cost that depends on the group.
+        """
+        return self._of(metric).alternatives(counts, group, options)
+
     def by_node(self, counts, metric: str) -> np.ndarray:
         """Cost per node of the graph, shape (nodes,)."""
-        values = self._values(counts, metric)
+        terms = self._of(metric)
         return np.bincount(
-            self._terms[metric].nodes,
-            values,
+            terms.nodes,
+            terms.values(counts),
             minlength=self._axes.node_count,
         )
 
@@ -134,6 +148,7 @@ class _Axes:
             self._group_of[group.units] = g
         self._sizes = [group.size for group in channels.prunable]
         self._weights = channels.graph.weights
+        self._times: dict[int, np.ndarray] = {}
 
     def index(self, axis: tuple[str, int, int]) -> int:
         """The position of an axis' size in the vector of sizes."""
@@ -170,6 +185,13 @@ class _Axes:
         )
         self._vector = np.array(self._base, np.int64)
 
+    def times(self, group: int) -> np.ndarray:
+        """How often a group's count is in each size."""
+        if group not in self._times:
+            column = self._matrix[:, [group]].toarray()[:, 0]
+            self._times[group] = column.astype(np.float64)
+        return self._times[group]
+
     def affine(self, position: int):
         """A size as a constant and `(group number, times)` pairs."""
         start, end = self._matrix.indptr[position : position + 2]
@@ -191,6 +213,7 @@ class _Terms:
         self._factor = np.array([p.factor for _, p in pairs], np.float64)
         width = max((len(p.axes) for _, p in pairs), default=0)
         self._index = np.zeros((len(pairs), width), np.int64)
+        self._of_group: dict[int, tuple] = {}
         for row, (_, product) in enumerate(pairs):
             for column, axis in enumerate(product.axes):
                 self._index[row, column] = axes.index(axis)
@@ -198,6 +221,17 @@ class _Terms:
     def values(self, counts) -> np.ndarray:
         """Each product with so many kept units."""
         return self._factor * self._axes(counts)[self._index].prod(axis=1)
+
+    def alternatives(self, counts, group: int, options) -> np.ndarray:
+        """See `CostTable.alternatives`."""
+        times = self._axes.times(group)
+        if group not in self._of_group:
+            rows = np.flatnonzero(times[self._index].any(axis=1))
+            self._of_group[group] = rows, self._index[rows]
+        rows, index = self._of_group[group]
+        steps = np.asarray(options) - counts[group]
+        sizes = self._axes(counts)[index] + steps[:, None, None] * times[index]
+        return sizes.prod(axis=2) @ self._factor[rows]
 
     def collected(self):
         """See `CostTable.products`."""

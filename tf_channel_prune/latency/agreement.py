@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from tf_channel_prune.cost import CostTable
-from tf_channel_prune.cost.latency import LatencyTable
+from tf_channel_prune.cost.latency_table import LatencyTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.latency.filling import for_one_sample
 from tf_channel_prune.latency.targets import WHOLE_SECONDS

@@ -8,9 +8,9 @@ import platform
 import numpy as np
 
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.cost.latency import Entry
-from tf_channel_prune.cost.latency import LatencyTable
-from tf_channel_prune.cost.latency import shares_for
+from tf_channel_prune.cost.latency_table import Entry
+from tf_channel_prune.cost.latency_table import LatencyTable
+from tf_channel_prune.cost.latency_table import shares_for
 from tf_channel_prune.cost.segments import Segment
 from tf_channel_prune.cost.segments import segments
 from tf_channel_prune.errors import StaleFileError

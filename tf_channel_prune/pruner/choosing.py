@@ -11,7 +11,6 @@ import numpy as np
 
 from tf_channel_prune import criteria
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.cost import METRICS
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import living_units
@@ -58,6 +57,7 @@ def choose(
     max_ratio=1.0,
     divisor="auto",
     allocation=None,
+    latency=None,
     told=lambda text: None,
 ) -> Chosen:
     """What stays by one of `ratio`, `threshold` and `plan`.
@@ -77,15 +77,17 @@ def choose(
     channels = subject.like_mine(model)
     living = living_units(subject.model if model is None else model, channels)
     if plan is not None:
+        table = CostTable(channels)
         alive, name, request = _replayed(subject, plan, channels)
         why = {}
     else:
         asked = Request(ratio, threshold, of, limits, allocation)
-        for reach in asked.reach(channels):
+        table = subject.costs(channels, asked.metrics, latency)
+        for reach in asked.reach(channels, table):
             told(str(reach))
         scores = subject.scores(channels, criterion)
         known = analysing.known(subject, criterion)
-        choice = asked.choose(channels, scores, living, known)
+        choice = asked.choose(channels, scores, living, known, table)
         alive, why = choice.alive, choice.explanation.by_group()
         name = str(asked)
         by_curves = choice.explanation.allocation == "sensitivity"
@@ -95,7 +97,7 @@ def choose(
             "by": "analysis" if by_curves else "criterion",
         }
     alive = alive & living
-    made = _plan(subject, channels, alive, request, why)
+    made = _plan(subject, channels, alive, request, why, table)
     return Chosen(channels, alive, made, name)
 
 
@@ -116,13 +118,14 @@ def _replayed(subject, plan, channels):
     return plan.alive(channels), f"replay-{name}", {"plan": name}
 
 
-def _plan(subject, channels, alive, request: dict[str, Any], why) -> Plan:
-    table = CostTable(channels)
+def _plan(
+    subject, channels, alive, request: dict[str, Any], why, table
+) -> Plan:
     return Plan.of(
         channels,
         alive,
         request=request,
-        achieved={of: table.removed(alive, of) for of in METRICS},
+        achieved={of: table.removed(alive, of) for of in table.metrics},
         digests={
             "graph": subject.graph_digest,
             "weights": weights_digest(channels.graph),

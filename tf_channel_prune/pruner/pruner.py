@@ -8,6 +8,7 @@ from tf_channel_prune import finetune as tuning
 from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.channels import ChannelGroup
+from tf_channel_prune.cost import LatencyTable
 from tf_channel_prune.masking import make_sparse
 from tf_channel_prune.planning import Plan
 from tf_channel_prune.pruner import analysing
@@ -145,6 +146,28 @@ class Pruner:
         """
         return analysing.known(self._subject, criterion)
 
+    def measure_latency(
+        self, target="litert", threads=1, device=None, progress=True
+    ) -> LatencyTable:
+        """Measures what `prune(of="latency")` plans with.
+
+        The table is `latency.json` in the workspace; see
+        `tcp.measure_latency`, which writes one anywhere.
+
+        Args:
+            target, threads, device, progress: See `tcp.measure_latency`.
+        """
+        from tf_channel_prune import latency
+
+        with self.workspace.lock():
+            return latency.fill(
+                self._subject.channels,
+                self._subject.latency_path,
+                latency.target_for(target, threads),
+                device,
+                progress,
+            )
+
     def prune(
         self,
         ratio=None,
@@ -157,6 +180,7 @@ class Pruner:
         max_ratio=1.0,
         divisor="auto",
         allocation=None,
+        latency=None,
     ):
         """A sparse model, by one of `ratio`, `threshold` and `plan`.
 
@@ -168,8 +192,8 @@ class Pruner:
             ratio: Share of the dense model's cost to remove, between 0 and 1;
                 or a dictionary of targets by cost, all of which are met, each
                 a share to remove or, from 1 up, the most that may be left.
-            of: What cost: `flops`, `params` or `activation_memory`. Defaults
-                to `flops`.
+            of: What cost: `flops`, `params`, `activation_memory` or
+                `latency`. Defaults to `flops`.
             threshold: The loss of score that each group alone may cause, by
                 the analysis.
             plan: A plan file, its name in the workspace, or a `Plan`.
@@ -183,6 +207,8 @@ class Pruner:
                 `planning.Limits`.
             allocation: How the target is shared out among the groups; see
                 `prune`. Defaults to `sensitivity` with an analysis.
+            latency: Where latency is a target: the `LatencyTable`, or its
+                file. Defaults to what `measure_latency` measured.
 
         Returns:
             A new sparse model; `pruner.plan` says what was done, and prints
@@ -205,6 +231,7 @@ class Pruner:
             max_ratio,
             divisor,
             allocation,
+            latency,
             told=print,
         )
         self.plan_path = chosen.write(self._subject)
