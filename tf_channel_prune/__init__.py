@@ -12,8 +12,10 @@ slim = tcp.transform(sparse)          # ordinary, smaller, equal
 import tf_channel_prune.cost
 import tf_channel_prune.transform  # noqa: F401
 from tf_channel_prune.api import channel_groups
+from tf_channel_prune.api import compare_latency
 from tf_channel_prune.api import cost
 from tf_channel_prune.api import make_sparse
+from tf_channel_prune.api import measure_latency
 from tf_channel_prune.api import prune
 from tf_channel_prune.api import recalibrate
 from tf_channel_prune.api import sparsity
@@ -22,6 +24,7 @@ from tf_channel_prune.channels import Change
 from tf_channel_prune.channels import Product
 from tf_channel_prune.channels import Rule
 from tf_channel_prune.channels import register_rule
+from tf_channel_prune.cost import LatencyTable
 from tf_channel_prune.criteria import Criterion
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune import Distill
@@ -35,6 +38,7 @@ __all__ = [
     "Change",
     "Criterion",
     "Distill",
+    "LatencyTable",
     "Product",
     "Pruner",
     "PruningError",
@@ -42,9 +46,11 @@ __all__ = [
     "Rule",
     "callbacks",
     "channel_groups",
+    "compare_latency",
     "cost",
     "export",
     "make_sparse",
+    "measure_latency",
     "prune",
     "recalibrate",
     "register_rule",

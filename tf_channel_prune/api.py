@@ -8,6 +8,8 @@ from tf_channel_prune import graph as graphs
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
+from tf_channel_prune.cost import CostTable
+from tf_channel_prune.cost.latency_table import as_table
 
 _told: weakref.WeakSet = weakref.WeakSet()
 
@@ -72,6 +74,7 @@ def prune(
     allocation=None,
     data=None,
     loss=None,
+    latency=None,
 ):
     """A sparse copy of a model with at least `ratio` of its cost masked.
 
@@ -87,8 +90,9 @@ def prune(
         ratio: Share of the cost to remove, between 0 and 1; or a dictionary
             of targets by cost, all of which are met, each a share to remove
             or, from 1 up, the most that may be left (FLOPs, parameters,
-            bytes).
-        of: `flops`, `params` or `activation_memory`. Defaults to `flops`.
+            bytes, microseconds).
+        of: `flops`, `params`, `activation_memory` or `latency`. Defaults to
+            `flops`.
         criterion: How channels are ranked: a name of `criteria.names()`, a
             `Criterion`, or a function of the channels that gives one score a
             unit. Defaults to `criteria.DEFAULT`.
@@ -111,6 +115,8 @@ def prune(
         data: Samples with targets, `(x, y)` or batches of them, for criteria
             that look at data and for loss curves. Half of them are used.
         loss: The loss on them; defaults to the compiled model's.
+        latency: Where latency is a target: what `measure_latency` gave, or
+            its file.
 
     Raises:
         TargetError: If no allowed plan removes that much.
@@ -127,9 +133,13 @@ def prune(
         asked = planning.Request(
             ratio, of=of, limits=limits, allocation=allocation
         )
-        for reach in asked.reach(channels):
+        wanted = as_table(latency) if "latency" in asked.metrics else None
+        table = CostTable(channels, latency=wanted)
+        for reach in asked.reach(channels, table):
             print(reach)
-        alive = _choose(asked, channels, living, criterion, data, loss).alive
+        alive = _choose(
+            asked, channels, living, table, criterion, data, loss
+        ).alive
     else:
         from tf_channel_prune.graph.digests import graph_digest
 
@@ -141,7 +151,7 @@ def prune(
     return make_sparse(channels, alive)
 
 
-def _choose(asked, channels, living, criterion, data, loss):
+def _choose(asked, channels, living, table, criterion, data, loss):
     """What stays, after an analysis on the data where one is needed."""
     from tf_channel_prune import criteria
     from tf_channel_prune.masking.trials import analyse_on_data
@@ -153,7 +163,80 @@ def _choose(asked, channels, living, criterion, data, loss):
         )
         print(f"Loss curves: {effort}")
     scores = criteria.scores(channels, criterion, data, loss)
-    return asked.choose(channels, scores, living, known)
+    return asked.choose(channels, scores, living, known, table)
+
+
+def measure_latency(
+    model,
+    path,
+    target="litert",
+    threads=1,
+    device=None,
+    exclude=(),
+    progress=True,
+):
+    """Measures how long the parts of a model take, at several widths.
+
+    Example:
+
+        tcp.measure_latency(model, "phone.json")
+        sparse = tcp.prune(model, 0.5, of="latency", latency="phone.json")
+        print(tcp.compare_latency(sparse, "phone.json"))
+
+    The model is measured in segments (an operation that works, and what the
+    runtime fuses with it), each for one sample, at a few shares of its
+    channels, and as a whole. Every result is in the file before the next is
+    begun; called again, only what is missing is measured.
+
+    Args:
+        model: A built Keras model.
+        path: The table's JSON file. It may hold other models' segments, of
+            the same device and target.
+        target: `litert` (with XNNPACK), `tensorflow`, both on this machine;
+            or a function that is given the path of a LiteRT file, runs it
+            wherever it likes and returns the microseconds of one sample.
+            Defaults to `litert`.
+        threads: How many threads the target uses; None for its own default.
+            Defaults to 1.
+        device: A name for the machine. Defaults to what Python calls it.
+        exclude: As it will be for `prune`.
+        progress: Whether to show a progress bar. Defaults to True.
+
+    Returns:
+        The `LatencyTable`.
+
+    Raises:
+        StaleFileError: If the file was measured elsewhere.
+    """
+    from tf_channel_prune import latency
+
+    channels = channels_of(model, exclude)
+    place = latency.target_for(target, threads)
+    return latency.fill(channels, path, place, device, progress)
+
+
+def compare_latency(sparse, latency, seconds=4.0):
+    """The latency that a table predicts for a sparse model, and measures it.
+
+    Args:
+        sparse: A sparse model.
+        latency: A `LatencyTable` that was measured on this machine, or its
+            file.
+        seconds: How long to measure: the dense and the slim model in turns.
+            Defaults to 4.
+
+    Returns:
+        An `Agreement`: `.predicted_share` and `.measured_share` of the dense
+        model's latency, and more. It prints as a sentence.
+
+    Raises:
+        PruningError: If another machine's function measured the table.
+    """
+    from tf_channel_prune import latency as room
+
+    table = as_table(latency)
+    place = room.target_for(table.target, table.threads)
+    return room.agreement(sparse, table, place, seconds)
 
 
 def recalibrate(model, data, samples=2048, batch_size=256):

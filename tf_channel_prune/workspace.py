@@ -3,6 +3,8 @@
 One folder holds everything of a model's pruning:
 
     analysis/<key>.jsonl   one result a line, written as it comes
+    search/<key>.jsonl     one candidate's score a line
+    latency.json           measured latencies of the model's segments
     plans/<name>.json      every plan
     models/<name>.keras    sparse and slim models of the command line
     finetune/<key>/        states of trainings, one file a recipe
@@ -84,17 +86,19 @@ class Workspace:
         finally:
             self._depth -= 1
 
-    def results(self, origin: dict[str, Any]) -> Results:
+    def results(self, origin: dict[str, Any], folder="analysis") -> Results:
         """The results of the analysis of one origin, known and to come.
 
         Args:
             origin: What the results depend on, JSON values by name.
+            folder: Where they are kept: `analysis`, or `search` for the
+                scores of whole plans.
         """
-        return Results(self._results_path(origin), origin)
+        return Results(self._results_path(origin, folder), origin)
 
-    def _results_path(self, origin):
+    def _results_path(self, origin, folder="analysis"):
         key = text_digest(json.dumps(origin, sort_keys=True))[:16]
-        return self.path / "analysis" / f"{key}.jsonl"
+        return self.path / folder / f"{key}.jsonl"
 
     def other_results(self, origin: dict[str, Any]) -> dict[str, list[str]]:
         """Analyses of other origins: by file, the names of what differs."""

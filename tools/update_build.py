@@ -17,7 +17,7 @@ PACKAGE = "tf_channel_prune"
 # In the order in which data flows: a room imports only from rooms before it.
 ROOMS = (
     "errors graph channels cost criteria analysis planning masking "
-    "transform finetune export report workspace api pruner cli"
+    "transform finetune export latency report workspace api pruner cli"
 ).split()
 # What any room may import inside a function, to print: not a dependency, or
 # the rooms that report describes could not be built without it.

@@ -5,7 +5,7 @@ import numpy as np
 
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.cost import METRICS
+from tf_channel_prune.cost import PRODUCT_METRICS
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.masking import Masks
@@ -80,7 +80,7 @@ def check_costs(channels, alive, slim):
     shrunk = channels_of(slim)
     own = CostTable(shrunk)
     assert slim.count_params() == table.total(counts, "params")
-    for metric in METRICS:
+    for metric in PRODUCT_METRICS:
         expected = table.total(counts, metric)
         assert own.total(own.sizes, metric) == expected, metric
 

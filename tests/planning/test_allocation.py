@@ -17,10 +17,10 @@ from tf_channel_prune.planning import loss_prices
 from tf_channel_prune.planning import reachable
 from tf_channel_prune.planning.allocation import isomorphic_classes
 from tf_channel_prune.planning.budget import within
-from tf_channel_prune.planning.knapsack import descend
 from tf_channel_prune.planning.knapsack import loss_of
 from tf_channel_prune.planning.knapsack import pack
 from tf_channel_prune.planning.limits import auto_divisor
+from tf_channel_prune.planning.multipliers import descend
 from tf_channel_prune.planning.search import Ranking
 
 ONE = Limits(divisor=1)

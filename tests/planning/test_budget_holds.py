@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.api import channels_of
-from tf_channel_prune.cost import METRICS
+from tf_channel_prune.cost import PRODUCT_METRICS
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.planning import Budget
@@ -55,7 +55,7 @@ def analysis(channels, seed):
 
 
 targets = st.one_of(
-    st.tuples(st.floats(0.02, 0.9), st.sampled_from(METRICS)),
+    st.tuples(st.floats(0.02, 0.9), st.sampled_from(PRODUCT_METRICS)),
     st.fixed_dictionaries(
         {"flops": st.floats(0.02, 0.7), "params": st.floats(0.02, 0.7)}
     ).map(lambda ratio: (ratio, "flops")),

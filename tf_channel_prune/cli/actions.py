@@ -53,12 +53,57 @@ def _prune(values) -> None:
         threshold=values.threshold,
         plan=values.plan,
         model=start,
+        latency=values.latency,
         **_how(values),
     )
+    print(pruner.explain())
     print(f"Plan: {pruner.plan_path}")
     for of, share in pruner.plan.achieved.items():
         print(f"{share:8.2%} of {of} removed")
     _save(sparse, output or _named(values, pruner.plan_path.stem))
+
+
+def _latency(values) -> None:
+    """Measures a table of latencies, in the workspace or at --latency."""
+    target = values.target
+    if ":" in target:
+        target = load_function(target, "target")
+    where = values.latency or Workspace(_needed(values, "workspace")).path
+    path = where if values.latency else where / "latency.json"
+    table = api.measure_latency(
+        _model(values),
+        path,
+        target,
+        values.threads or None,
+        values.device,
+        values.exclude,
+    )
+    for whole in table.models.values():
+        print(f"{whole / 1000:10.3f} ms a sample")
+    print(f"Latencies: {path}")
+
+
+def _search(values) -> None:
+    evaluate = _function(values, "evaluate")
+    data = call(_function(values, "data"), "data")
+    output = _output(values)
+    pruner = _pruner(values)
+    sparse = pruner.search(
+        evaluate,
+        data,
+        values.ratio,
+        candidates=values.candidates,
+        seed=values.seed,
+        latency=values.latency,
+        **_how(values),
+    )
+    print(pruner.candidates)
+    print(f"Plan: {pruner.plan_path}")
+    _save(sparse, output or _named(values, pruner.plan_path.stem))
+
+
+def _explain(values) -> None:
+    print(_pruner(values).explain(_needed(values, "plan")))
 
 
 def _finetune(values) -> None:
@@ -281,6 +326,9 @@ def _function(values, flag: str) -> Callable:
 ACTIONS = {
     "ana": _ana,
     "prune": _prune,
+    "latency": _latency,
+    "search": _search,
+    "explain": _explain,
     "finetune": _finetune,
     "transform": _transform,
     "run": _run,

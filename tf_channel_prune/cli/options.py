@@ -15,6 +15,13 @@ USAGE = """Prunes the channels of a trained Keras model.
       --evaluate=mine.py:evaluate
   tf-channel-prune --action=prune --model=m.keras --workspace=runs/m \\
       --ratio=0.5 --output=sparse.keras
+  tf-channel-prune --action=explain --model=m.keras --workspace=runs/m \\
+      --plan=flops-0.5-1a2b3c4d
+  tf-channel-prune --action=latency --model=m.keras --workspace=runs/m
+  tf-channel-prune --action=prune --model=m.keras --workspace=runs/m \\
+      --of=latency --ratio=0.5 --output=sparse.keras
+  tf-channel-prune --action=search --model=m.keras --workspace=runs/m \\
+      --ratio=0.5 --evaluate=mine.py:evaluate --data=mine.py:data
   tf-channel-prune --action=finetune --model=sparse.keras \\
       --train=mine.py:train --output=tuned.keras
   tf-channel-prune --action=transform --model=tuned.keras --output=slim.keras
@@ -63,7 +70,7 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
     flags.DEFINE_float(
         "ratio",
         None,
-        "prune, run: the share of the dense model's cost to remove.",
+        "prune, search, run: the share of the dense model's cost to remove.",
         **own,
     )
     flags.DEFINE_enum(
@@ -81,7 +88,14 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
         **own,
     )
     flags.DEFINE_string(
-        "plan", None, "prune: a plan file, or its name in --workspace.", **own
+        "plan",
+        None,
+        "prune, explain: a plan file, or its name in --workspace.",
+        **own,
+    )
+    _define_latency(own)
+    flags.DEFINE_integer(
+        "candidates", 50, "search: how many plans to score.", **own
     )
     flags.DEFINE_list(
         "exclude",
@@ -178,6 +192,30 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
         **own,
     )
     return values
+
+
+def _define_latency(own) -> None:
+    """The flags of --action=latency and --of=latency."""
+    flags.DEFINE_string(
+        "latency",
+        None,
+        "The file of a table of latencies: latency writes it, prune and "
+        "search plan with it. Defaults to the workspace's latency.json.",
+        **own,
+    )
+    flags.DEFINE_string(
+        "target",
+        "litert",
+        "latency: where to measure: litert, tensorflow, or a function of the "
+        "path of a LiteRT file that returns microseconds.",
+        **own,
+    )
+    flags.DEFINE_integer(
+        "threads", 1, "latency: of the target; 0 for its own default.", **own
+    )
+    flags.DEFINE_string(
+        "device", None, "latency: a name for the machine.", **own
+    )
 
 
 def _define_training(own) -> None:

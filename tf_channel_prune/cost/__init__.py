@@ -11,6 +11,7 @@ BatchNormalization statistics included, as Keras' `count_params` does.
 Activation bytes are the outputs of all operations, for one sample.
 """
 
+from tf_channel_prune.cost.latency_table import LatencyTable
 from tf_channel_prune.cost.report import Cost
 from tf_channel_prune.cost.report import LayerCost
 from tf_channel_prune.cost.report import measure
@@ -24,6 +25,7 @@ __all__ = [
     "PRODUCT_METRICS",
     "Cost",
     "CostTable",
+    "LatencyTable",
     "LayerCost",
     "check_metric",
     "measure",

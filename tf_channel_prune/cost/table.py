@@ -7,14 +7,17 @@ import numpy as np
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels.rules import Product
 from tf_channel_prune.channels.rules.base import sizes
+from tf_channel_prune.cost.latency import LatencyTerms
+from tf_channel_prune.cost.segments import segments
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import concrete_shapes
+from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
 
-# Costs that are sums of products of sizes.
+# Costs that are sums of products of sizes; latency is measured.
 PRODUCT_METRICS = ("flops", "params", "activation_memory")
-METRICS = PRODUCT_METRICS
+METRICS = (*PRODUCT_METRICS, "latency")
 
 
 def check_metric(of: str) -> None:
@@ -30,32 +33,58 @@ class CostTable:
         channels: The solved labels of a graph.
         input_shape: Sizes for the axes that the model leaves open; see
             `graph.concrete_shapes`. A size that stays unknown counts as 1.
+        latency: A `LatencyTable` of the graph's segments; without one there
+            is no metric `latency`.
 
     Attributes:
+        metrics: The costs that there are.
         groups: The prunable groups, in the order of the counts.
         sizes: Their full sizes, shape (groups,).
         shapes: Which sizes were taken for open axes.
     """
 
-    def __init__(self, channels: Channels, input_shape=None):
+    def __init__(self, channels: Channels, input_shape=None, latency=None):
         self.groups = channels.prunable
         self.sizes = np.array([g.size for g in self.groups], np.int64)
         self.shapes = concrete_shapes(channels.graph, input_shape)
         self._axes = _Axes(channels, self.shapes.by_tensor)
         self._terms = {
             metric: _Terms(products(channels, metric), self._axes)
-            for metric in METRICS
+            for metric in PRODUCT_METRICS
         }
         self._axes.close(len(self.groups))
+        if latency is not None:
+            self._terms["latency"] = LatencyTerms(
+                latency,
+                segments(channels, self.shapes.by_tensor),
+                graph_digest(channels.graph),
+                self.sizes,
+            )
+        self.metrics = tuple(self._terms)
 
     def total(self, counts, metric: str) -> float:
         """The whole model's cost.
 
         Args:
             counts: How many units of each prunable group stay.
-            metric: `flops`, `params` or `activation_memory` (bytes).
+            metric: `flops`, `params`, `activation_memory` (bytes) or
+                `latency` (microseconds).
+
+        Raises:
+            PruningError: If it is `latency`, and nothing was measured.
         """
-        return float(self._terms[metric].values(self._axes(counts)).sum())
+        return float(self._of(metric).values(counts).sum())
+
+    def _of(self, metric):
+        terms = self._terms.get(metric)
+        if terms is None:
+            check_metric(metric)
+            raise PruningError(
+                'of="latency" needs latencies measured on the target: make a '
+                "table with tcp.measure_latency(model, path) and give it as "
+                "latency=."
+            )
+        return terms
 
     def counts(self, alive: np.ndarray) -> np.ndarray:
         """How many units of each prunable group are alive."""
@@ -65,12 +94,26 @@ class CostTable:
         """The share of the dense cost that is gone, between 0 and 1."""
         return 1 - self.relative(self.counts(alive), metric)
 
+    def alternatives(self, counts, group: int, options, metric: str):
+        """What a cost is at several counts of one group, for comparisons.
+
+        Args:
+            counts: How many units of each prunable group stay.
+            group: The number of a group.
+            options: Counts of that group, shape (options,).
+            metric: Which cost.
+
+        Returns:
+            Shape (options,): the part of the cost that depends on the group.
+        """
+        return self._of(metric).alternatives(counts, group, options)
+
     def by_node(self, counts, metric: str) -> np.ndarray:
         """Cost per node of the graph, shape (nodes,)."""
-        terms = self._terms[metric]
+        terms = self._of(metric)
         return np.bincount(
             terms.nodes,
-            terms.values(self._axes(counts)),
+            terms.values(counts),
             minlength=self._axes.node_count,
         )
 
@@ -85,8 +128,9 @@ class CostTable:
         Returns:
             `(factor, sizes)` pairs, equal products added up; each size is a
             pair of a constant and of a tuple of `(group number, times)`.
+            Latency is no such sum.
         """
-        return self._terms[metric].collected(self._axes)
+        return self._terms[metric].collected()
 
 
 class _Axes:
@@ -104,6 +148,7 @@ class _Axes:
             self._group_of[group.units] = g
         self._sizes = [group.size for group in channels.prunable]
         self._weights = channels.graph.weights
+        self._times: dict[int, np.ndarray] = {}
 
     def index(self, axis: tuple[str, int, int]) -> int:
         """The position of an axis' size in the vector of sizes."""
@@ -140,6 +185,13 @@ class _Axes:
         )
         self._vector = np.array(self._base, np.int64)
 
+    def times(self, group: int) -> np.ndarray:
+        """How often a group's count is in each size."""
+        if group not in self._times:
+            column = self._matrix[:, [group]].toarray()[:, 0]
+            self._times[group] = column.astype(np.float64)
+        return self._times[group]
+
     def affine(self, position: int):
         """A size as a constant and `(group number, times)` pairs."""
         start, end = self._matrix.indptr[position : position + 2]
@@ -156,20 +208,36 @@ class _Terms:
     """Products of axis sizes, each belonging to a node."""
 
     def __init__(self, pairs, axes: _Axes):
+        self._axes = axes
         self.nodes = np.array([node for node, _ in pairs], np.int64)
         self._factor = np.array([p.factor for _, p in pairs], np.float64)
         width = max((len(p.axes) for _, p in pairs), default=0)
         self._index = np.zeros((len(pairs), width), np.int64)
+        self._of_group: dict[int, tuple] = {}
         for row, (_, product) in enumerate(pairs):
             for column, axis in enumerate(product.axes):
                 self._index[row, column] = axes.index(axis)
 
-    def values(self, axis_sizes) -> np.ndarray:
-        return self._factor * axis_sizes[self._index].prod(axis=1)
+    def values(self, counts) -> np.ndarray:
+        """Each product with so many kept units."""
+        return self._factor * self._axes(counts)[self._index].prod(axis=1)
 
-    def collected(self, axes: _Axes):
+    def alternatives(self, counts, group: int, options) -> np.ndarray:
+        """See `CostTable.alternatives`."""
+        times = self._axes.times(group)
+        if group not in self._of_group:
+            rows = np.flatnonzero(times[self._index].any(axis=1))
+            self._of_group[group] = rows, self._index[rows]
+        rows, index = self._of_group[group]
+        steps = np.asarray(options) - counts[group]
+        sizes = self._axes(counts)[index] + steps[:, None, None] * times[index]
+        return sizes.prod(axis=2) @ self._factor[rows]
+
+    def collected(self):
         """See `CostTable.products`."""
-        affine = {p: axes.affine(p) for p in np.unique(self._index).tolist()}
+        affine = {
+            p: self._axes.affine(p) for p in np.unique(self._index).tolist()
+        }
         found: dict[tuple, float] = {}
         for factor, row in zip(self._factor.tolist(), self._index.tolist()):
             varying = []

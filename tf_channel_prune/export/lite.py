@@ -109,7 +109,7 @@ def _convert(folder, model, quantize, data, samples, integer_io, aware):
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # see `_interpreter`
+        warnings.simplefilter("ignore", UserWarning)  # see `interpreter`
         return converter.convert()
 
 
@@ -169,7 +169,7 @@ def predict_litert(path, x, batch_size: int = 1):
 
 
 def _run(content, x, batch_size):
-    runner = _interpreter(content).get_signature_runner()
+    runner = interpreter(content).get_signature_runner()
     takes = runner.get_input_details()
     gives = runner.get_output_details()
     if not isinstance(x, dict):
@@ -196,7 +196,8 @@ def _run(content, x, batch_size):
     return _structured(outputs)
 
 
-def _interpreter(content):
+def interpreter(content: bytes, threads: int | None = None):
+    """The LiteRT interpreter of a file's content."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -204,7 +205,7 @@ def _interpreter(content):
     with warnings.catch_warnings():
         # TensorFlow says that its interpreter moves to another package.
         warnings.simplefilter("ignore", UserWarning)
-        return Interpreter(model_content=content)
+        return Interpreter(model_content=content, num_threads=threads)
 
 
 def _to_file(array, details):

@@ -33,17 +33,37 @@ def graph_digest(graph: Graph) -> str:
     rebuilt as a flat model. Neither do the names of operations that are not
     layers: Keras numbers those anew whenever a composite is opened.
     """
-    tensors: dict[int, str] = {}
-    for position, number in enumerate(graph.inputs):
-        tensor = graph.tensors[number]
-        tensors[number] = f"input {position} {tensor.shape} {tensor.dtype}"
-    nodes = []
-    for node in graph.nodes:
-        nodes.append(text_digest(_text(_row(node, graph), tensors)))
-        for position, number in enumerate(node.outputs):
-            tensors[number] = f"{nodes[-1]} {position}"
+    shapes = {n: graph.tensors[n].shape for n in graph.inputs}
+    tensors, nodes = _named(graph, graph.nodes, shapes)
     outputs = [tensors[number] for number in graph.outputs]
     return text_digest(_text([graph.flavour, outputs, sorted(nodes)], {}))
+
+
+def part_digest(graph: Graph, nodes, inputs: dict[int, tuple]) -> str:
+    """Of some calls of a graph: as `graph_digest`, but not of names.
+
+    Args:
+        graph: The whole graph.
+        nodes: The calls, in graph order.
+        inputs: Shapes by tensor number of what goes in.
+    """
+    _, digests = _named(graph, nodes, inputs, names=False)
+    return text_digest(_text([graph.flavour, digests], {}))
+
+
+def _named(graph, nodes, inputs, names=True):
+    """A digest for every tensor by number, and one for every node."""
+    tensors: dict[int, str] = {}
+    for position, (number, shape) in enumerate(inputs.items()):
+        dtype = graph.tensors[number].dtype
+        tensors[number] = f"input {position} {shape} {dtype}"
+    digests = []
+    for node in nodes:
+        row = _row(node, graph, names)
+        digests.append(text_digest(_text(row, tensors)))
+        for position, number in enumerate(node.outputs):
+            tensors[number] = f"{digests[-1]} {position}"
+    return tensors, digests
 
 
 def _text(value, tensors: dict[int, str]) -> str:
@@ -60,9 +80,9 @@ def weights_digest(graph: Graph) -> str:
     return digest.hexdigest()
 
 
-def _row(node: Node, graph: Graph):
+def _row(node: Node, graph: Graph, names: bool):
     return [
-        node.name if node.is_layer else "",
+        node.name if names and node.is_layer else "",
         node.kinds,
         _config(node),
         node.args,

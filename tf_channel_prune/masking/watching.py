@@ -7,7 +7,7 @@ import collections
 import numpy as np
 
 from tf_channel_prune import criteria
-from tf_channel_prune.cost import METRICS
+from tf_channel_prune.cost import PRODUCT_METRICS
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.cost import check_metric
 from tf_channel_prune.errors import PruningError
@@ -101,7 +101,7 @@ class PruningSummaries(Callback):
         channels = self._masks.channels
         alive = self._masks.alive()
         with self._writer.as_default(step=epoch):
-            for of in METRICS:
+            for of in PRODUCT_METRICS:
                 share = self._table.removed(alive, of)
                 self._summary.scalar(f"sparsity/{of}", share)
             for group in channels.prunable:

@@ -10,6 +10,8 @@ losses (`knapsack`); then rungs that are not needed are put back.
 from tf_channel_prune.planning.budget import Budget
 from tf_channel_prune.planning.budget import Reach
 from tf_channel_prune.planning.budget import reachable
+from tf_channel_prune.planning.candidates import Candidate
+from tf_channel_prune.planning.candidates import Candidates
 from tf_channel_prune.planning.explain import Explanation
 from tf_channel_prune.planning.explain import GroupReason
 from tf_channel_prune.planning.limits import Limits
@@ -26,6 +28,8 @@ from tf_channel_prune.planning.search import plan_for_threshold
 __all__ = [
     "DEFAULT_ALLOCATION",
     "Budget",
+    "Candidate",
+    "Candidates",
     "Choice",
     "Explanation",
     "GroupReason",

@@ -96,6 +96,34 @@ def explain(
     )
 
 
+def of_counts(channels, table, counts, metrics, allocation, why) -> Explanation:
+    """Explains counts that no ranking led to.
+
+    Args:
+        channels: The labels of the model.
+        table: The costs.
+        counts: What every group keeps.
+        metrics: The metrics to tell the savings of.
+        allocation: What to call it.
+        why: One sentence for all groups, or by group name.
+    """
+    if isinstance(why, str):
+        why = {group.name: why for group in channels.prunable}
+    rows = [
+        GroupReason(
+            group.name,
+            group.size,
+            int(counts[g]),
+            _saved(table, g, int(counts[g]), metrics),
+            why.get(group.name, "not recorded"),
+        )
+        for g, group in enumerate(channels.prunable)
+    ]
+    return Explanation(
+        allocation, rows, [g for g in channels.groups if g.frozen]
+    )
+
+
 def _saved(table, g, kept, metrics):
     """What a group's cut saves in the dense model, by metric."""
     counts = np.array(table.sizes)

@@ -99,22 +99,35 @@ class Request:
         """The targets."""
         return Budget.of(self.ratio, self.of)
 
-    def reach(self, channels: Channels) -> list[Reach]:
-        """How far each cost of the target can be cut."""
+    @property
+    def metrics(self) -> list[str]:
+        """The costs that the target is of."""
+        return [self.of] if self.ratio is None else [*self.budget().targets]
+
+    def reach(self, channels: Channels, table=None) -> list[Reach]:
+        """How far each cost of the target can be cut.
+
+        Args:
+            channels: The labels of the model.
+            table: The graph's cost table, if there is one already.
+        """
         if self.ratio is None:
             return []
-        return reachable(
-            channels, self.limits, metrics=list(self.budget().targets)
-        )
+        return reachable(channels, self.limits, table, self.metrics)
 
-    def check_reach(self, channels: Channels) -> list[Reach]:
+    def check_reach(self, channels: Channels, table=None) -> list[Reach]:
         """How far each cost can be cut, after a check of the targets.
+
+        Args:
+            channels: The labels of the model.
+            table: The graph's cost table, if there is one already.
 
         Raises:
             TargetError: If one of them cannot be reached within the limits.
         """
-        reached = self.reach(channels)
-        caps = self.budget().caps(CostTable(channels))
+        table = table or CostTable(channels)
+        reached = self.reach(channels, table)
+        caps = self.budget().caps(table)
         if any(reach.least > caps[reach.metric] for reach in reached):
             raise unreachable(self.budget(), reached)
         return reached
@@ -146,7 +159,9 @@ class Request:
             PruningError: If an analysis is needed and there is none.
         """
         if self.threshold is not None:
-            return self._by_threshold(channels, scores, living, sensitivity)
+            return self._by_threshold(
+                channels, scores, living, sensitivity, table
+            )
         table = table or CostTable(channels)
         fixed: dict[int, int] = {}
         if self._given:
@@ -163,10 +178,9 @@ class Request:
             fixed,
         )
         counts, packing = self._counts(name, ranking, table)
-        metrics = [self.of] if self.ratio is None else self.budget().targets
         return Choice(
             ranking.alive(counts),
-            explain(ranking, table, counts, metrics, name, fixed, packing),
+            explain(ranking, table, counts, self.metrics, name, fixed, packing),
         )
 
     def _allocation(self, sensitivity) -> str:
@@ -211,13 +225,13 @@ class Request:
             packing, counts=counts, loss=loss_of(ranking, counts)
         )
 
-    def _by_threshold(self, channels, scores, living, sensitivity):
+    def _by_threshold(self, channels, scores, living, sensitivity, table):
         if sensitivity is None:
             raise PruningError(
                 "A threshold is a loss of score in the analysis, and there is "
                 "no finished one of this model: call ana(evaluate) first."
             )
-        table = CostTable(channels)
+        table = table or CostTable(channels)
         prices = measured_prices(sensitivity)
         ranking = Ranking(channels, scores, self.limits, living, prices)
         counts = ranking.counts_at(self.threshold)

@@ -11,14 +11,15 @@ import numpy as np
 
 from tf_channel_prune import criteria
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.cost import METRICS
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import living_units
+from tf_channel_prune.planning import Explanation
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Plan
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning import exactly_one
+from tf_channel_prune.planning.explain import of_counts
 from tf_channel_prune.pruner import analysing
 from tf_channel_prune.pruner.subject import Subject
 from tf_channel_prune.pruner.subject import log
@@ -33,12 +34,14 @@ class Chosen:
         alive: Boolean per unit.
         plan: The same, for people and files.
         name: What the plan's file is called.
+        explanation: Why each group got what it got.
     """
 
     channels: Channels
     alive: np.ndarray
     plan: Plan
     name: str
+    explanation: Explanation
 
     def write(self, subject: Subject) -> pathlib.Path:
         """Keeps the plan in the workspace."""
@@ -58,6 +61,7 @@ def choose(
     max_ratio=1.0,
     divisor="auto",
     allocation=None,
+    latency=None,
     told=lambda text: None,
 ) -> Chosen:
     """What stays by one of `ratio`, `threshold` and `plan`.
@@ -77,30 +81,69 @@ def choose(
     channels = subject.like_mine(model)
     living = living_units(subject.model if model is None else model, channels)
     if plan is not None:
-        alive, name, request = _replayed(subject, plan, channels)
-        why = {}
-    else:
-        asked = Request(ratio, threshold, of, limits, allocation)
-        for reach in asked.reach(channels):
-            told(str(reach))
-        scores = subject.scores(channels, criterion)
-        known = analysing.known(subject, criterion)
-        choice = asked.choose(channels, scores, living, known)
-        alive, why = choice.alive, choice.explanation.by_group()
-        name = str(asked)
-        by_curves = choice.explanation.allocation == "sensitivity"
-        request = {
-            **asked.as_dict(),
-            "criterion": criteria.get(criterion).name,
-            "by": "analysis" if by_curves else "criterion",
-        }
-    alive = alive & living
-    made = _plan(subject, channels, alive, request, why)
-    return Chosen(channels, alive, made, name)
+        return _replayed(subject, plan, channels, living)
+    asked = Request(ratio, threshold, of, limits, allocation)
+    table = subject.costs(channels, asked.metrics, latency)
+    for reach in asked.reach(channels, table):
+        told(str(reach))
+    scores = subject.scores(channels, criterion)
+    known = analysing.known(subject, criterion)
+    choice = asked.choose(channels, scores, living, known, table)
+    by_curves = choice.explanation.allocation == "sensitivity"
+    request = {
+        **asked.as_dict(),
+        "criterion": criteria.get(criterion).name,
+        "by": "analysis" if by_curves else "criterion",
+    }
+    return chosen(
+        subject,
+        channels,
+        choice.alive & living,
+        str(asked),
+        request,
+        choice.explanation,
+        table,
+    )
 
 
-def _replayed(subject, plan, channels):
-    """What stays by a plan, a name for the file and the request."""
+def chosen(
+    subject: Subject,
+    channels: Channels,
+    alive: np.ndarray,
+    name: str,
+    request: dict[str, Any],
+    explanation: Explanation,
+    table: CostTable,
+) -> Chosen:
+    """What stays, as a plan.
+
+    Args:
+        subject: What the plan is for.
+        channels, alive, name, explanation: See `Chosen`.
+        request: What was asked for, for the plan file.
+        table: The costs.
+    """
+    plan = Plan.of(
+        channels,
+        alive,
+        request=request,
+        achieved={of: table.removed(alive, of) for of in table.metrics},
+        digests={
+            "graph": subject.graph_digest,
+            "weights": weights_digest(channels.graph),
+        },
+        why=explanation.by_group(),
+    )
+    return Chosen(channels, alive, plan, name, explanation)
+
+
+def explained(subject: Subject, plan) -> Explanation:
+    """Why each group of a plan got what it got; see `Pruner.explain`."""
+    return _replayed(subject, plan, subject.channels, True).explanation
+
+
+def _replayed(subject, plan, channels, living) -> Chosen:
+    """What stays by a plan that was made before."""
     name = "given"
     if not isinstance(plan, Plan):
         path = subject.workspace.find_plan(plan)
@@ -113,19 +156,17 @@ def _replayed(subject, plan, channels):
             "The plan was made from other weights: its channels may not "
             "be the best ones of this model."
         )
-    return plan.alive(channels), f"replay-{name}", {"plan": name}
-
-
-def _plan(subject, channels, alive, request: dict[str, Any], why) -> Plan:
+    alive = plan.alive(channels) & living
     table = CostTable(channels)
-    return Plan.of(
+    explanation = of_counts(
+        channels, table, table.counts(alive), ["flops"], "a given", plan.why
+    )
+    return chosen(
+        subject,
         channels,
         alive,
-        request=request,
-        achieved={of: table.removed(alive, of) for of in METRICS},
-        digests={
-            "graph": subject.graph_digest,
-            "weights": weights_digest(channels.graph),
-        },
-        why=why,
+        f"replay-{name}",
+        {"plan": name},
+        explanation,
+        table,
     )

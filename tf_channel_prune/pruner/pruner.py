@@ -8,11 +8,17 @@ from tf_channel_prune import finetune as tuning
 from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.channels import ChannelGroup
+from tf_channel_prune.cost import LatencyTable
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.planning import Candidates
+from tf_channel_prune.planning import Explanation
+from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Plan
 from tf_channel_prune.pruner import analysing
 from tf_channel_prune.pruner import choosing
 from tf_channel_prune.pruner import running
+from tf_channel_prune.pruner import searching
 from tf_channel_prune.pruner.subject import Subject
 from tf_channel_prune.workspace import Workspace
 
@@ -41,6 +47,7 @@ class Pruner:
         groups: The groups of channels, frozen ones included.
         plan: The plan of the last `prune`, or None.
         plan_path: Its file, or None.
+        candidates: The plans of the last `search` and their scores, or None.
         history: What the last `run` did, or None.
 
     Raises:
@@ -52,6 +59,8 @@ class Pruner:
         self._subject = Subject(model, workspace, exclude, data, loss)
         self.plan: Plan | None = None
         self.plan_path: pathlib.Path | None = None
+        self.candidates: Candidates | None = None
+        self._explanation: Explanation | None = None
         self.history: tuning.Run | None = None
 
     @property
@@ -145,6 +154,28 @@ class Pruner:
         """
         return analysing.known(self._subject, criterion)
 
+    def measure_latency(
+        self, target="litert", threads=1, device=None, progress=True
+    ) -> LatencyTable:
+        """Measures what `prune(of="latency")` plans with.
+
+        The table is `latency.json` in the workspace; see
+        `tcp.measure_latency`, which writes one anywhere.
+
+        Args:
+            target, threads, device, progress: See `tcp.measure_latency`.
+        """
+        from tf_channel_prune import latency
+
+        with self.workspace.lock():
+            return latency.fill(
+                self._subject.channels,
+                self._subject.latency_path,
+                latency.target_for(target, threads),
+                device,
+                progress,
+            )
+
     def prune(
         self,
         ratio=None,
@@ -157,6 +188,7 @@ class Pruner:
         max_ratio=1.0,
         divisor="auto",
         allocation=None,
+        latency=None,
     ):
         """A sparse model, by one of `ratio`, `threshold` and `plan`.
 
@@ -168,8 +200,8 @@ class Pruner:
             ratio: Share of the dense model's cost to remove, between 0 and 1;
                 or a dictionary of targets by cost, all of which are met, each
                 a share to remove or, from 1 up, the most that may be left.
-            of: What cost: `flops`, `params` or `activation_memory`. Defaults
-                to `flops`.
+            of: What cost: `flops`, `params`, `activation_memory` or
+                `latency`. Defaults to `flops`.
             threshold: The loss of score that each group alone may cause, by
                 the analysis.
             plan: A plan file, its name in the workspace, or a `Plan`.
@@ -183,10 +215,12 @@ class Pruner:
                 `planning.Limits`.
             allocation: How the target is shared out among the groups; see
                 `prune`. Defaults to `sensitivity` with an analysis.
+            latency: Where latency is a target: the `LatencyTable`, or its
+                file. Defaults to what `measure_latency` measured.
 
         Returns:
-            A new sparse model; `pruner.plan` says what was done, and prints
-            as a table that says why.
+            A new sparse model; `pruner.plan` says what was done, and
+            `pruner.explain()` why.
 
         Raises:
             TargetError: If no allowed plan removes that much.
@@ -205,10 +239,106 @@ class Pruner:
             max_ratio,
             divisor,
             allocation,
+            latency,
             told=print,
         )
+        return self._kept(chosen)
+
+    def search(
+        self,
+        evaluate,
+        data=None,
+        ratio=None,
+        of="flops",
+        candidates=50,
+        criterion=None,
+        min_channels=1,
+        max_ratio=1.0,
+        divisor="auto",
+        latency=None,
+        seed=0,
+        samples=2048,
+        progress=True,
+    ):
+        """The best of several plans within one budget, without training.
+
+        Plans that share the budget out at random among the groups, and the
+        one that `prune` makes, are scored one after the other, each with the
+        running statistics of its normalisation layers measured anew
+        (EagleEye: Li et al., ECCV 2020). Every score is in the workspace
+        before the next is begun: called again, with more candidates or after
+        an interruption, only what is new is scored. The scores belong to
+        `evaluate` and `data` too, of which nothing is recorded.
+
+        Args:
+            evaluate: Function of a model that gives a score, larger for a
+                better model; it must not train it.
+            data: Inputs to measure running statistics on, as the model is
+                trained on; see `tcp.recalibrate`. Defaults to the pruner's.
+            ratio, of, criterion, min_channels, max_ratio, divisor, latency:
+                See `prune`.
+            candidates: How many plans to score. Defaults to 50.
+            seed: Of the random plans. Defaults to 0.
+            samples: The most samples to measure statistics on. Defaults to
+                2,048.
+            progress: Whether to show a progress bar. Defaults to True.
+
+        Returns:
+            A new sparse model by the best plan, its running statistics
+            measured anew; `pruner.candidates` is the table of all plans, and
+            `pruner.plan` the best one, written to the workspace.
+
+        Raises:
+            TargetError: If no allowed plan removes that much.
+            PruningError: If the request makes no sense, or `evaluate` raises
+                or gives no finite number.
+        """
+        data = self._subject.data if data is None else data
+        found = searching.search(
+            self._subject,
+            evaluate,
+            data,
+            ratio,
+            of,
+            candidates,
+            criterion,
+            Limits(min_channels, max_ratio, divisor),
+            latency,
+            seed,
+            samples,
+            progress,
+            told=print,
+        )
+        self.candidates = found.candidates
+        sparse = self._kept(found.chosen)
+        return searching.recalibrated(sparse, data, samples)
+
+    def explain(self, plan=None) -> Explanation:
+        """Why each group of a plan got what it got; it prints as a table.
+
+        Args:
+            plan: A plan file, its name in the workspace, or a `Plan`.
+                Defaults to that of the last `prune` or `search`.
+
+        Returns:
+            The `Explanation`: `.rows` has one `GroupReason` a group.
+
+        Raises:
+            PruningError: If there is no plan, or it is of another model.
+        """
+        if plan is not None:
+            return choosing.explained(self._subject, plan)
+        if self._explanation is None:
+            raise PruningError(
+                "There is no plan to explain yet: prune first, or name a plan."
+            )
+        return self._explanation
+
+    def _kept(self, chosen):
+        """The sparse model of a plan that is in the workspace from now on."""
         self.plan_path = chosen.write(self._subject)
         self.plan = chosen.plan
+        self._explanation = chosen.explanation
         return make_sparse(chosen.channels, chosen.alive)
 
     def finetune(

@@ -215,5 +215,6 @@ def _check_reach(subject, target, how, told) -> None:
         limits=Limits(**limits),
         allocation=how.get("allocation"),
     )
-    for reach in asked.check_reach(subject.channels):
+    table = subject.costs(subject.channels, asked.metrics)
+    for reach in asked.check_reach(subject.channels, table):
         told(str(reach))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import pathlib
 from typing import Any
 
 from tf_channel_prune import criteria
@@ -12,6 +13,8 @@ from tf_channel_prune.api import channels_of
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import as_patterns
+from tf_channel_prune.cost import CostTable
+from tf_channel_prune.cost.latency_table import as_table
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.digests import text_digest
@@ -80,6 +83,26 @@ class Subject:
     def scores(self, channels, criterion):
         """The criterion's score of every unit."""
         return criteria.scores(channels, criterion, self.data, self.loss)
+
+    @property
+    def latency_path(self) -> pathlib.Path:
+        """The workspace's table of latencies."""
+        return self.workspace.path / "latency.json"
+
+    def costs(self, channels, metrics, latency=None) -> CostTable:
+        """The costs of a model, with latencies where they are asked for.
+
+        Args:
+            channels: The labels of the model.
+            metrics: What is asked for.
+            latency: A table of latencies or its file. Defaults to the
+                workspace's, if there is one.
+        """
+        if "latency" not in metrics:
+            return CostTable(channels)
+        if latency is None and self.latency_path.exists():
+            latency = self.latency_path
+        return CostTable(channels, latency=as_table(latency))
 
     def like_mine(self, model) -> Channels:
         """The labels of a model that was made from this one.

@@ -106,6 +106,21 @@ def group_table(groups) -> Table:
     return table
 
 
+def candidates_table(candidates) -> Table:
+    """One line a plan of a search, the best first."""
+    table = Table(title="Candidates")
+    table.add_column("candidate", justify="right")
+    table.add_column("shared out")
+    table.add_column("score", justify="right")
+    metrics = list(candidates.rows[0].removed) if candidates.rows else []
+    for metric in metrics:
+        table.add_column(f"{metric} removed", justify="right")
+    for row in sorted(candidates.rows, key=lambda r: (-r.score, r.number)):
+        removed = [f"{row.removed[metric]:.1%}" for metric in metrics]
+        table.add_row(str(row.number), row.how, f"{row.score:.4f}", *removed)
+    return table
+
+
 def rounds_table(run) -> Table:
     """One line a round of a run."""
     table = Table(title="Rounds")

@@ -42,43 +42,61 @@ def transform(sparse, samples=None, keep_optimizer=False):
 
 def make_slim(channels: Channels, alive: np.ndarray, keep_optimizer=False):
     """The model with only the units in `alive`; not verified."""
-    kept = channels.kept(alive)
-    changes = {}
-    factors = {}
-    for node in channels.graph.nodes:
-        rule = channels.rule(node)
-        if rule is not None:
-            change = changes[node.index] = rule.slim(node, kept)
-            for name, factor in change.scale.items():
-                weight = node.weight(name)
-                if weight is not None:
-                    factors[weight.key] = factor
+    cut = Cut(channels, alive)
+    if not keep_optimizer:
+        return cut.built(channels.graph)
+    carrier = Carrier(channels.graph)
+    slim = cut.built(channels.graph, carrier.hold)
+    carrier.carry(slim, cut.sliced)
+    return slim
 
-    def cut(weight, array):
+
+class Cut:
+    """What changes in a graph when only some units stay.
+
+    Args:
+        channels: The labels of the graph.
+        alive: Boolean per unit: what stays.
+
+    Attributes:
+        kept: Answers about what stays.
+    """
+
+    def __init__(self, channels: Channels, alive: np.ndarray):
+        self.channels = channels
+        self.kept = channels.kept(alive)
+
+    def built(self, graph, hold=None):
+        """The model of the graph, or of a part of it, with what stays."""
+        changes = {}
+        factors = {}
+        for node in graph.nodes:
+            rule = self.channels.rule(node)
+            if rule is not None:
+                change = changes[node.index] = rule.slim(node, self.kept)
+                for name, factor in change.scale.items():
+                    weight = node.weight(name)
+                    if weight is not None:
+                        factors[weight.key] = factor
+
+        def value(weight):
+            array = self.sliced(weight, weight.array)
+            factor = factors.get(weight.key, 1.0)
+            return array if factor == 1.0 else array * factor
+
+        return graphs.replay(
+            graph, lambda node: changes.get(node.index), value, hold
+        )
+
+    def sliced(self, weight, array: np.ndarray) -> np.ndarray:
+        """An array of a weight's shape without what goes."""
         picks = []
         for axis, size in enumerate(array.shape):
-            vector = channels.scope.weights.get((weight.key, axis))
-            stays = kept.vector(vector)
+            vector = self.channels.scope.weights.get((weight.key, axis))
+            stays = self.kept.vector(vector)
             picks.append(
                 np.arange(size) if stays is None else np.flatnonzero(stays)
             )
         whole = all(p.size == s for p, s in zip(picks, array.shape))
         # All axes at once: a large kernel is copied once.
         return array if whole else array[np.ix_(*picks)]
-
-    def value(weight):
-        array = cut(weight, weight.array)
-        factor = factors.get(weight.key, 1.0)
-        return array if factor == 1.0 else array * factor
-
-    def change(node):
-        return changes.get(node.index)
-
-    if not keep_optimizer:
-        return graphs.replay(channels.graph, change=change, value=value)
-    carrier = Carrier(channels.graph)
-    slim = graphs.replay(
-        channels.graph, change=change, value=value, hold=carrier.hold
-    )
-    carrier.carry(slim, cut)
-    return slim

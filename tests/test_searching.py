@@ -1,0 +1,118 @@
+"""`Pruner.search` and `Pruner.explain`."""
+
+import numpy as np
+import pytest
+from small_models import closeness
+from small_models import images
+from small_models import residual
+
+import tf_channel_prune as tcp
+from tf_channel_prune.masking import Masks
+
+HOW = {"ratio": 0.4, "divisor": 1, "progress": False, "candidates": 6}
+
+
+@pytest.fixture
+def pruner(tmp_path):
+    return tcp.Pruner(residual(), tmp_path, data=images())
+
+
+def test_the_best_candidate_is_returned(pruner):
+    evaluate = closeness(pruner.model)
+    sparse = pruner.search(evaluate, **HOW)
+    rows = pruner.candidates.rows
+    assert [row.number for row in rows] == list(range(6))
+    assert len({row.counts for row in rows}) > 1
+    assert all(row.removed["flops"] >= 0.4 for row in rows)
+    best = pruner.candidates.best
+    assert best.score == max(row.score for row in rows)
+    masks = Masks(sparse)
+    alive = masks.alive()
+    groups = masks.channels.prunable
+    assert best.counts == tuple(int(alive[g.units].sum()) for g in groups)
+    # What was scored is what is returned, statistics and all.
+    assert evaluate(sparse) == pytest.approx(best.score, rel=1e-4)
+    assert pruner.plan.request["by"] == "search"
+    np.testing.assert_array_equal(pruner.plan.alive(masks.channels), alive)
+    tcp.transform(sparse, samples=images())
+
+
+def test_scores_are_not_measured_twice(pruner, tmp_path):
+    evaluate, calls = closeness(pruner.model), []
+
+    def counting(model):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        pruner.search(counting, **HOW)
+    pruner.search(counting, **HOW)
+    distinct = {row.counts for row in pruner.candidates.rows}
+    assert len(calls) == len(distinct) + 1
+    first = pruner.candidates
+    again = tcp.Pruner(residual(), tmp_path, data=images())
+    again.search(counting, **HOW)
+    assert len(calls) == len(distinct) + 1 and again.candidates == first
+    # More candidates: only the new ones are scored.
+    again.search(counting, **{**HOW, "candidates": 8})
+    assert again.candidates.rows[:6] == first.rows
+    assert len(calls) <= len(distinct) + 3
+    # What a search scored is no analysis.
+    assert again.sensitivity() is None
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"candidates": 0}, "candidates must be"),
+        ({"evaluate": None}, "needs evaluate"),
+        ({"data": None}, "give inputs as data"),
+        ({"ratio": 0.999}, "cannot be reached"),
+        ({"evaluate": lambda model: "good"}, "candidate 0"),
+    ],
+)
+def test_what_makes_no_sense_is_told(pruner, change, message):
+    pruner._subject.data = None
+    how = {"evaluate": lambda model: 1.0, "data": images(), **HOW, **change}
+    with pytest.raises(tcp.PruningError, match=message):
+        pruner.search(**how)
+
+
+def test_every_group_has_its_reason(pruner):
+    with pytest.raises(tcp.PruningError, match="no plan to explain"):
+        pruner.explain()
+    pruner.prune(0.4, divisor=1)
+    found = pruner.explain()
+    names = [g.name for g in pruner.groups if not g.frozen]
+    assert [row.group for row in found.rows] == names
+    assert [g.reason for g in found.frozen] == ["it reaches a model output"]
+    for row in found.rows:
+        assert row.why and row.kept <= row.size
+        assert (row.saved["flops"] > 0) == (row.kept < row.size)
+    assert "flops saved alone" in str(found)
+
+
+def test_a_plan_file_explains_itself(pruner, tmp_path):
+    pruner.prune(0.4, divisor=1)
+    said = {row.group: row.why for row in pruner.explain().rows}
+    other = tcp.Pruner(residual(), tmp_path)
+    found = other.explain(pruner.plan_path.stem)
+    assert {row.group: row.why for row in found.rows} == said
+    # A replayed plan keeps its reasons, in its file too.
+    other.prune(plan=pruner.plan_path)
+    assert other.plan.why == said == other.explain().by_group()
+
+
+def test_a_search_says_which_candidate_won(pruner):
+    pruner.search(closeness(pruner.model), **HOW)
+    best = pruner.candidates.best
+    reasons = {row.why for row in pruner.explain().rows}
+    if best.number:
+        assert reasons == {
+            f"candidate {best.number} of 6 scored {best.score:.4g}, the "
+            f"global plan {pruner.candidates.rows[0].score:.4g}"
+        }
+    else:
+        assert len(reasons) > 1

@@ -1,0 +1,168 @@
+"""`Pruner.search`: plans within a budget, scored one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+
+from tf_channel_prune import criteria
+from tf_channel_prune import graph as graphs
+from tf_channel_prune.analysis import score_of
+from tf_channel_prune.channels import understood
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.recalibration import Recalibration
+from tf_channel_prune.planning import Limits
+from tf_channel_prune.planning import Request
+from tf_channel_prune.planning.candidates import Candidate
+from tf_channel_prune.planning.candidates import Candidates
+from tf_channel_prune.planning.candidates import random_plan
+from tf_channel_prune.planning.explain import of_counts
+from tf_channel_prune.pruner import analysing
+from tf_channel_prune.pruner import choosing
+from tf_channel_prune.pruner.subject import Subject
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        chosen: The best plan.
+        candidates: All plans and their scores.
+    """
+
+    chosen: choosing.Chosen
+    candidates: Candidates
+
+
+def search(
+    subject: Subject,
+    evaluate,
+    data,
+    ratio,
+    of,
+    count,
+    criterion,
+    limits: Limits,
+    latency,
+    seed,
+    samples,
+    progress,
+    told=lambda text: None,
+) -> Found:
+    """The best of several plans within a budget; see `Pruner.search`."""
+    _check(evaluate, data, count)
+    asked = Request(ratio, of=of, limits=limits)
+    table = subject.costs(subject.channels, asked.metrics, latency)
+    for reach in asked.check_reach(subject.channels, table):
+        told(str(reach))
+    scores = subject.scores(subject.channels, criterion)
+    known = analysing.known(subject, criterion)
+    first = asked.choose(subject.channels, scores, None, known, table)
+    plans = [first.alive] + [
+        random_plan(subject.channels, scores, asked, table, seed, number)
+        for number in range(1, count)
+    ]
+    origin = {**subject.origin(criterion, "search"), "samples": samples}
+    with subject.workspace.lock():
+        results = subject.workspace.results(origin, "search")
+        found = _scored(
+            subject, evaluate, data, samples, plans, results, progress
+        )
+    allocation = first.explanation.allocation
+    rows = tuple(
+        Candidate(
+            number,
+            "random" if number else allocation,
+            score,
+            {of: table.removed(alive, of) for of in table.metrics},
+            tuple(table.counts(alive).tolist()),
+        )
+        for number, (alive, score) in enumerate(zip(plans, found))
+    )
+    candidates = Candidates(rows)
+    best = candidates.best
+    request = {
+        **asked.as_dict(),
+        "criterion": criteria.get(criterion).name,
+        "by": "search",
+        "candidate": best.number,
+        "score": best.score,
+    }
+    explanation = first.explanation
+    if best.number:
+        explanation = of_counts(
+            subject.channels,
+            table,
+            best.counts,
+            asked.metrics,
+            "search",
+            why=f"candidate {best.number} of {count} scored "
+            f"{best.score:.4g}, the {allocation} plan {rows[0].score:.4g}",
+        )
+    return Found(
+        choosing.chosen(
+            subject,
+            subject.channels,
+            plans[best.number],
+            f"search-{asked}",
+            request,
+            explanation,
+            table,
+        ),
+        candidates,
+    )
+
+
+def recalibrated(model, data, samples):
+    """Measures a model's running statistics anew, in place."""
+    Recalibration(graphs.read(model, understood))(data, samples)
+    return model
+
+
+def _scored(subject, evaluate, data, samples, plans, results, progress):
+    """The score of every plan; what is known is not evaluated again."""
+    from tf_channel_prune.report.progress import progress_bar
+
+    keys = [_key(alive) for alive in plans]
+    if not all(key in results.known for key in keys):
+        masks = subject.rehearsed()
+        recalibrate = Recalibration(graphs.read(masks.model, understood))
+
+        def measure(alive):
+            with masks.trial(alive):
+                recalibrate(data, samples)
+                return evaluate(masks.model)
+
+        with progress_bar("search", len(plans), progress) as advance:
+            for number, (key, alive) in enumerate(zip(keys, plans)):
+                what = f"candidate {number}"
+                if key not in results.known:
+                    score = score_of(lambda alive=alive: measure(alive), what)
+                    results.add(*key, score)
+                advance(what)
+    return [results.known[key] for key in keys]
+
+
+def _key(alive) -> tuple[str, int]:
+    """What the score of a plan is kept under."""
+    dead = np.flatnonzero(~alive).tolist()
+    return text_digest(json.dumps(dead)), len(dead)
+
+
+def _check(evaluate, data, count) -> None:
+    if not callable(evaluate):
+        raise PruningError(
+            "search needs evaluate, a function of a model that gives a "
+            f"score; got {evaluate!r}."
+        )
+    if data is None:
+        raise PruningError(
+            "search measures running statistics anew for every candidate: "
+            "give inputs as data=, or to the Pruner."
+        )
+    if not isinstance(count, int) or count < 1:
+        raise PruningError(f"candidates must be at least 1, got {count!r}.")
