@@ -272,6 +272,12 @@ def test_finetune_is_kept_in_the_workspace(tmp_path):
     )
     assert tcp.sparsity(tuned, "flops") >= 0.5
     assert len(list(tmp_path.glob("finetune/*/recipe-*.npz"))) == 1
+    x, y = samples()
+    other = pruner.finetune(sparse, (x + 1, y), recipes=recipe, progress=False)
+    assert any(
+        (np.asarray(a) != np.asarray(b)).any()
+        for a, b in zip(tuned.weights, other.weights, strict=True)
+    )
     again = pruner.finetune(
         sparse, samples(), recipes=recipe, distill=True, progress=False
     )

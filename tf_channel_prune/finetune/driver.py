@@ -22,6 +22,7 @@ from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
@@ -153,6 +154,25 @@ def check(model, data, evaluate, recipes, loss, keep) -> None:
         Stream(data, size, seed=0)
 
 
+def circumstances(model, data, loss, seed, keep) -> dict[str, Any]:
+    """What a training depends on beside its model, recipe and teacher.
+
+    Args:
+        (all): See `finetune`.
+
+    Returns:
+        JSON values by name.
+    """
+    if loss is None:
+        loss = optimizers.compile_arguments(model).get("loss")
+    return {
+        "seed": seed,
+        "keep": keep,
+        "loss": value_digest(loss),
+        "data": Stream(data, 1, seed).digest(),
+    }
+
+
 def copy_of(model):
     """A model like another, sparse if it is, with weights of its own."""
     graph = graphs.read(model)
@@ -181,8 +201,9 @@ class _Job:
         self.origin = {
             "graph": graph_digest(graph),
             "weights": weights_digest(graph),
-            "seed": self.seed,
-            "keep": self.keep,
+            **circumstances(
+                self.model, self.data, self.loss, self.seed, self.keep
+            ),
             "distill": self.distill and self._taught(),
         }
 
