@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.export.conversion import check_slim
+from tf_channel_prune.export.files import check_folder
 from tf_channel_prune.export.files import write_folder
 
 TOLERANCE = 1e-4
@@ -19,7 +20,8 @@ def saved_model(model, path) -> str:
     """Writes a SavedModel for TensorFlow Serving, LiteRT, TF.js and others.
 
     The folder is loaded again and its outputs are compared with the model's;
-    it appears whole, or not at all. A folder that is there is replaced.
+    it appears whole, or not at all. A SavedModel that is there is replaced;
+    another folder is not.
 
     Args:
         model: A slim model of either Keras.
@@ -29,10 +31,12 @@ def saved_model(model, path) -> str:
         The folder.
 
     Raises:
-        PruningError: If the model holds masks.
+        PruningError: If the model holds masks, something else is at the
+            path, or it cannot be written.
         VerificationError: If the outputs differ.
     """
     check_slim(model)
+    check_folder(path)
 
     def fill(folder):
         export(model, folder)
