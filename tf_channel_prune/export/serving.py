@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.export.conversion import check_slim
 from tf_channel_prune.export.files import check_folder
@@ -47,14 +48,25 @@ def saved_model(model, path) -> str:
 
 
 def export(model, folder) -> None:
-    """Keras' own export, without the log."""
+    """Keras' own export, without the log.
+
+    Raises:
+        PruningError: If it cannot be written.
+    """
+    import tensorflow as tf
+
     from tf_channel_prune.graph.flavours import flavour
 
-    if flavour(model) == "keras":
-        model.export(folder, verbose=False)
-    else:
-        with contextlib.redirect_stdout(io.StringIO()):
-            model.export(folder)
+    try:
+        if flavour(model) == "keras":
+            model.export(folder, verbose=False)
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):
+                model.export(folder)
+    except (tf.errors.OpError, OSError) as error:
+        raise PruningError(
+            f"Model {model.name!r} cannot be exported: {error}"
+        ) from error
 
 
 def _compare(model, folder):

@@ -15,6 +15,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.distillation import as_distill
 from tf_channel_prune.finetune.distillation import distiller
+from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
 from tf_channel_prune.finetune.streams import Stream
@@ -108,7 +109,7 @@ def finetune(
         StaleFileError: If `folder` holds states of another training.
     """
     recipes = as_recipes(recipes)
-    check(model, data, evaluate, recipes, loss, keep)
+    check(model, data, evaluate, recipes, loss, keep, seed, callbacks)
     distill = as_distill(distill, unpruned)
     job = _Job(
         model, data, evaluate, distill, loss, keep, seed, folder, callbacks
@@ -127,7 +128,9 @@ def finetune(
     return Outcome(*best, tuple(trials))
 
 
-def check(model, data, evaluate, recipes, loss, keep) -> None:
+def check(
+    model, data, evaluate, recipes, loss=None, keep="last", seed=0, callbacks=()
+) -> None:
     """Raises where `finetune` with these arguments could not train.
 
     Args:
@@ -149,6 +152,12 @@ def check(model, data, evaluate, recipes, loss, keep) -> None:
         raise PruningError(
             f"Model {model.name!r} is not compiled: compile it with its loss, "
             "or give loss=."
+        )
+    check_count(seed, 0, "seed")
+    if not callable(callbacks) and not isinstance(callbacks, (list, tuple)):
+        raise PruningError(
+            "callbacks is a list of Keras callbacks, or a function that makes "
+            f"one; got {callbacks!r}."
         )
     for size in {recipe.batch_size for recipe in recipes}:
         Stream(data, size, seed=0)

@@ -40,6 +40,11 @@ class Stream:
         self.seed = seed
         self._fits = False
         self._current = None, None
+        if data is None or isinstance(data, str):
+            raise PruningError(
+                "data is what the model is trained on: arrays (x, y), a "
+                f"function of the epoch, or what fit takes; got {data!r}."
+            )
         if callable(data):
             self._epoch = data
         elif is_arrays(data):

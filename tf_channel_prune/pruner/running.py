@@ -100,11 +100,22 @@ class Training:
             return 1
         return sum(recipe.epochs for recipe in self.recipes)
 
-    def check(self, model, evaluate) -> None:
+    def check(self, model, evaluate, seed) -> None:
         """Raises now what training would raise after a long analysis."""
         if self.train is None:
-            loss, keep = self.options["loss"], self.options["keep"]
-            tuning.check(model, self.data, evaluate, self.recipes, loss, keep)
+            tuning.check(
+                model,
+                self.data,
+                evaluate,
+                self.recipes,
+                seed=seed,
+                **self.options,
+            )
+        elif not callable(self.train):
+            raise PruningError(
+                "train is a function that trains a model in place; got "
+                f"{self.train!r}."
+            )
 
     def as_dict(self, model, seed) -> dict[str, Any]:
         """What the result of a run depends on, as JSON values."""
@@ -167,7 +178,7 @@ def run(
     how = {"of": of, "criterion": criterion, **limits}
     by = criteria.get(criterion).name
     _check_evaluate(evaluate, training, target)
-    training.check(subject.model, evaluate)
+    training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
         _check_reach(subject, target, how, told)
         if analyse and evaluate is not None:
