@@ -204,6 +204,14 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     assert_equal(whole.model, resumed.model)
 
 
+@pytest.mark.parametrize("arrays", [{}, {"head": "x"}, {"head": "[]"}])
+def test_a_file_of_something_else_is_said(tmp_path, arrays):
+    finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
+    np.savez(next(pathlib.Path(tmp_path).glob("*.npz")), **arrays)
+    with pytest.raises(StaleFileError, match="no state of a training"):
+        finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
+
+
 def test_a_broken_file_is_said(tmp_path):
     finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
     path = next(pathlib.Path(tmp_path).glob("*.npz"))

@@ -13,9 +13,12 @@ import pytest
 
 import tf_channel_prune as tcp
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import StaleFileError
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.finetune import Round
 from tf_channel_prune.finetune import Target
+from tf_channel_prune.finetune import read_run
+from tf_channel_prune.finetune.rounds import Book
 from tf_channel_prune.finetune.targets import Steps
 
 
@@ -164,6 +167,17 @@ def process(folder, where="nowhere"):
 def finished(done):
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"origin": 1, "rounds": [{"x": 1}]}']
+)
+def test_a_broken_book_is_said(tmp_path, text):
+    (tmp_path / "rounds.json").write_text(text)
+    with pytest.raises(StaleFileError, match="Move it away"):
+        Book(tmp_path, {})
+    with pytest.raises(StaleFileError, match="Move it away"):
+        read_run(tmp_path)
 
 
 @pytest.mark.slow
