@@ -170,3 +170,27 @@ def test_an_evaluation_is_a_plain_function(model, tmp_path):
     assert whole == pytest.approx(weight_left(sparse))
     left = evaluate_masked(str(file), units[:6].tolist(), weight_left)
     assert 0 < left < whole
+
+
+def _raises(y, predicted):
+    raise ZeroDivisionError("in vain")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": 2}, "at most 1"),
+        ({"share": "all"}, "at most 1"),
+        ({"metric": _raises}, "ZeroDivisionError: in vain"),
+        ({"metric": lambda y, p: np.zeros(3)}, r"expected the shape \(120,\)"),
+        ({"metric": lambda y, p: 1.0}, "The metric raised IndexError"),
+        ({"metric": lambda y, p: y * np.nan}, "not finite"),
+    ],
+)
+def test_a_metric_is_one_finite_number_a_sample(
+    model, data, tmp_path, options, message
+):
+    pruner = tcp.Pruner(model, tmp_path)
+    with pytest.raises(tcp.PruningError, match=message):
+        pruner.ana(data=data, progress=False, **options)
+    assert pruner.sensitivity() is None

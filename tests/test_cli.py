@@ -39,6 +39,9 @@ def inputs():
 def exits():
     raise SystemExit(3)
 
+def long(model):
+    raise ValueError("x " * 9999)
+
 def train(model):
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(x, y, verbose=0)
@@ -242,7 +245,7 @@ def test_report(work, capsys):
     assert run("--action=report", "--workspace=space") == 0
     out = capsys.readouterr().out
     assert "channels by l1, scored by evaluate" in out
-    for text in ("Plans", "flops removed", "Rounds", "Models", "slim.keras"):
+    for text in ("Plans", "flops", "Rounds", "Models", "slim.keras"):
         assert text in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -265,6 +268,18 @@ def test_export(work, capsys):
     litert = (*export, "--format=litert", "--output=m.tflite")
     assert run(*litert, "--quantize=int8", "--data=mine.py:inputs") == 0
     assert os.path.getsize("m.tflite") > 0
+    pathlib.Path("mine").mkdir()
+    pathlib.Path("mine/thesis.txt").write_text("")
+    for there in ("mine", "mine.py"):
+        assert run(*export, f"--output={there}") == 1
+        assert "it is not replaced" in capsys.readouterr().err
+    assert run(*export, "--output=served") == 0
+    assert run(*export, "--output=mine.py/served") == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert run(*litert[:-1], "--output=mine") == 1
+    assert "is a folder" in capsys.readouterr().err
+    assert files("mine") == ["mine/thesis.txt"]
+    assert run(*litert) == 0
     assert "LiteRT: m.tflite" in capsys.readouterr().out
 
 
@@ -337,6 +352,8 @@ PRUNE = ("--action=prune", "--model=dense.keras", "--workspace=space")
         ((*ANA, "--evaluate=mine.py:number"), "has no function 'number'"),
         ((*ANA, "--evaluate=broken.py:f"), "raised ZeroDivisionError"),
         ((*ANA, "--evaluate=mine.py:raises"), "ValueError on the whole model"),
+        ((*ANA, "--evaluate=mine.py:long"), "x x x ..."),
+        ((*ANA, "--evaluate=mine.py:exits"), "exits() takes 0"),
         ((*ANA, "--evaluate=mine.py:nan"), "returned nan on the whole model"),
         ((*ANA, "--evaluate=mine.py:text"), "returned a str"),
         ((*ANA, "--evaluate=mine.py:evaluate", "--exclude=thre"), "'three'"),

@@ -83,6 +83,36 @@ def test_the_verbs_in_a_row(pruner):
     assert pruner.plan.achieved["flops"] == pytest.approx(1 - after / before)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pruner: tcp.Pruner(pruner.model, 3),
+        lambda pruner: tcp.Pruner(pruner.model, ""),
+        lambda pruner: tcp.prune(pruner.model, 0.5, exclude=3),
+        lambda pruner: tcp.prune(pruner.model, plan=3),
+        lambda pruner: pruner.prune(plan=3),
+        lambda pruner: pruner.ana(closeness(pruner.model), ratios=0.5),
+        lambda pruner: pruner.ana(closeness(pruner.model), jobs="all"),
+        lambda pruner: pruner.transform(pruner.prune(0.5), samples=3),
+        lambda pruner: pruner.transform(
+            pruner.prune(0.5), samples=np.zeros((1, 2, 2))
+        ),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_pruning_errors(pruner, call):
+    with pytest.raises(PruningError, match=r"got|take|cannot be read"):
+        call(pruner)
+
+
+def test_one_name_or_an_iterator_of_names_is_excluded(model, tmp_path):
+    """An iterator is read once, for the model and for its sparse copies."""
+    pruner = tcp.Pruner(model, tmp_path, exclude=iter(["three"]))
+    sparse = pruner.prune(0.3)
+    pruner.prune(0.5, model=sparse)
+    assert set(pruner.plan.kept) == {"one"}
+    assert "keeping" in str(pruner.plan)
+
+
 def test_the_model_given_is_never_changed(model, tmp_path):
     model.compile("adam", "mse")
     weights = [np.array(w) for w in model.get_weights()]

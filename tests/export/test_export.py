@@ -150,6 +150,21 @@ def test_a_failed_export_leaves_the_old_folder(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["served"]
 
 
+@pytest.mark.parametrize("write", [export.saved_model, export.litert])
+def test_a_full_disk_is_said(write, tmp_path):
+    """No file may be larger than 1 kB for a while."""
+    resource = pytest.importorskip("resource")
+    slim = slim_of(keras)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(tcp.PruningError, match="cannot be exported"):
+            write(slim, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
 @KINDS
 def test_quantization_aware_training(kind, tmp_path):
     slim = slim_of(kind)

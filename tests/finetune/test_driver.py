@@ -157,14 +157,21 @@ def test_best_keeps_the_best_epoch():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("change", ["weights", "seed", "recipe"])
+@pytest.mark.parametrize(
+    "change", ["weights", "seed", "recipe", "loss", "data"]
+)
 def test_states_of_another_training_are_not_used(tmp_path, change):
     finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
     model, recipe, seed = sparse_model(), RECIPE, 0
+    given, loss = data(), None
     if change == "weights":
         model.get_layer("head").layer.bias.assign([1.0, 2.0, 3.0])
     elif change == "seed":
         seed = 1
+    elif change == "loss":
+        loss = keras.losses.SparseCategoricalCrossentropy()
+    elif change == "data":
+        given = given[0] + 1, given[1]
     else:
         # another file of its own
         recipe = Recipe(0.06, epochs=1, batch_size=8)
@@ -172,7 +179,9 @@ def test_states_of_another_training_are_not_used(tmp_path, change):
         assert len(list(tmp_path.glob("*.npz"))) == 2
         return
     with pytest.raises(StaleFileError, match=f"its {change} differ"):
-        finetune(model, data(), recipes=recipe, folder=tmp_path, seed=seed)
+        finetune(
+            model, given, None, recipe, loss=loss, folder=tmp_path, seed=seed
+        )
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
@@ -193,6 +202,14 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     resumed = finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
     whole = finetune(sparse_model(), data(), recipes=RECIPE)
     assert_equal(whole.model, resumed.model)
+
+
+@pytest.mark.parametrize("arrays", [{}, {"head": "x"}, {"head": "[]"}])
+def test_a_file_of_something_else_is_said(tmp_path, arrays):
+    finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
+    np.savez(next(pathlib.Path(tmp_path).glob("*.npz")), **arrays)
+    with pytest.raises(StaleFileError, match="no state of a training"):
+        finetune(sparse_model(), data(), recipes=RECIPE, folder=tmp_path)
 
 
 def test_a_broken_file_is_said(tmp_path):

@@ -13,9 +13,12 @@ import pytest
 
 import tf_channel_prune as tcp
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import StaleFileError
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.finetune import Round
 from tf_channel_prune.finetune import Target
+from tf_channel_prune.finetune import read_run
+from tf_channel_prune.finetune.rounds import Book
 from tf_channel_prune.finetune.targets import Steps
 
 
@@ -166,6 +169,17 @@ def finished(done):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"origin": 1, "rounds": [{"x": 1}]}']
+)
+def test_a_broken_book_is_said(tmp_path, text):
+    (tmp_path / "rounds.json").write_text(text)
+    with pytest.raises(StaleFileError, match="Move it away"):
+        Book(tmp_path, {})
+    with pytest.raises(StaleFileError, match="Move it away"):
+        read_run(tmp_path)
+
+
 @pytest.mark.slow
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path):
     """8 batches an epoch, 3 epochs a round, 2 rounds; killed four times."""
@@ -263,6 +277,97 @@ def test_unreachable_ratios_are_refused_first(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ratio": "0.5"}, "ratio is the share"),
+        ({"max_drop": float("nan")}, "max_drop is the loss"),
+        ({"ratio": 0.5, "rounds": "a"}, "rounds must be a whole number"),
+        ({"ratio": 0.5, "tolerance": float("nan")}, "tolerance is the loss"),
+        ({"ratio": 0.5, "steps": "x"}, "geometric, linear"),
+        ({"ratio": 0.5, "limits": {"x": 1}}, "limits is a dictionary"),
+        ({"ratio": 0.5, "limits": 3}, "limits is a dictionary"),
+        ({"max_drop": 0.1, "limits": {"max_ratio": 0}}, "0 to 0.0000"),
+        ({"ratio": 0.5, "keep": "x"}, "keep='x'"),
+        ({"ratio": 0.5, "seed": "x"}, "seed must be"),
+        ({"ratio": 0.5, "callbacks": 3}, "callbacks is a list"),
+        ({"ratio": 0.5, "recipes": 3}, "recipes is a tcp.Recipe"),
+        ({"ratio": 0.5, "data": None}, "Give one of data"),
+        ({"ratio": 0.5, "data": "x"}, "data is what the model"),
+        ({"ratio": 0.5, "data": (np.zeros(3), np.zeros(2))}, "lengths"),
+        ({"ratio": 0.5, "train": print}, "Give one of data"),
+        ({"ratio": 0.5, "train": 3, "data": None}, "train is a function"),
+        ({"ratio": 0.5, "evaluate": None}, "run needs evaluate"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_long(tmp_path, options, message):
+    def evaluate(model):
+        pytest.fail("evaluated before the arguments were checked")
+
+    given = {"data": samples(), "evaluate": evaluate, "progress": False}
+    with pytest.raises(PruningError, match=message):
+        tcp.Pruner(quick_model(), tmp_path).run(**{**given, **options})
+
+
+def test_an_uncompiled_model_is_refused_before_anything_long(tmp_path):
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(3),
+        ]
+    )
+    with pytest.raises(PruningError, match="is not compiled"):
+        tcp.Pruner(model, tmp_path).run(samples(), lambda m: 0.0, ratio=0.5)
+
+
+def test_a_run_analyses_first_and_tries_no_cut_twice(tmp_path):
+    """Nothing may be lost: every cut is refused, each one once."""
+    pruner = tcp.Pruner(quick_model(), tmp_path)
+    scored = []
+
+    def evaluate(model):
+        scored.append(tcp.sparsity(model, "flops"))
+        return -scored[-1]
+
+    pruner.run(
+        samples(),
+        evaluate,
+        max_drop=0.0,
+        recipes=tcp.Recipe(0.01, epochs=1, batch_size=8),
+        limits={"divisor": 4},
+        progress=False,
+    )
+    assert pruner.sensitivity() is not None
+    rounds = pruner.history.rounds
+    tuned = [entry.achieved for entry in rounds if entry.score is not None]
+    assert len(tuned) == len(set(tuned)) < len(rounds) == 4
+    assert pruner.history.rounds[-1].note.startswith("the same cut as in")
+
+
+def test_a_function_that_trains_is_seeded_every_round(tmp_path):
+    """What NumPy's global generator gives does not depend on what was."""
+    drawn = []
+
+    def train(model):
+        drawn.append(np.random.rand())
+
+    for name in ("one", "other"):
+        np.random.rand(len(drawn))
+        pruner = tcp.Pruner(quick_model(), tmp_path / name)
+        pruner.run(
+            ratio=0.5,
+            rounds=2,
+            train=train,
+            limits={"divisor": 1},
+            progress=False,
+        )
+        assert [entry.accepted for entry in pruner.history.rounds] == [True] * 2
+    assert len(drawn) == 4 and len(set(drawn)) == 1
+
+
 def test_finetune_is_kept_in_the_workspace(tmp_path):
     pruner = tcp.Pruner(quick_model(), tmp_path)
     sparse = pruner.prune(0.5)
@@ -272,6 +377,12 @@ def test_finetune_is_kept_in_the_workspace(tmp_path):
     )
     assert tcp.sparsity(tuned, "flops") >= 0.5
     assert len(list(tmp_path.glob("finetune/*/recipe-*.npz"))) == 1
+    x, y = samples()
+    other = pruner.finetune(sparse, (x + 1, y), recipes=recipe, progress=False)
+    assert any(
+        (np.asarray(a) != np.asarray(b)).any()
+        for a, b in zip(tuned.weights, other.weights, strict=True)
+    )
     again = pruner.finetune(
         sparse, samples(), recipes=recipe, distill=True, progress=False
     )

@@ -1,6 +1,9 @@
 """Files are read by the Keras that can, and refused in one sentence."""
 
 import os
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import tf_keras
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import loading
 from tf_channel_prune.graph.loading import load_model
 
 
@@ -121,3 +125,25 @@ def test_custom_objects(tmp_path):
         tmp_path / "strange.keras", custom_objects={"Strange": Strange}
     )
     assert isinstance(loaded.layers[0], Strange)
+
+
+def test_tf_keras_files_load_where_nobody_imported_tf_keras(tmp_path):
+    """What is imported right after tf_keras needs the module that loads."""
+    model = tf_keras.Sequential(
+        [tf_keras.Input((3,)), tf_keras.layers.Dense(2)]
+    )
+    path = tmp_path / "model.keras"
+    model.save(path)
+    script = (
+        "from tf_channel_prune.graph.loading import load_model; import sys; "
+        "assert 'tf_keras' not in sys.modules; load_model(sys.argv[1])"
+    )
+    package = pathlib.Path(loading.__file__).parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script, path],
+        env={**os.environ, "PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

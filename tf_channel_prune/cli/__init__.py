@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 
 from absl import flags
 
@@ -40,7 +41,7 @@ def main(argv=None) -> int:
             load_file(values.code, "code")
         ACTIONS[values.action](values)
     except (PruningError, flags.Error) as error:
-        print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"Error: {_sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -49,3 +50,8 @@ def main(argv=None) -> int:
         )
         return 130
     return 0
+
+
+def _sentence(error) -> str:
+    """An error's text on one line; what a user's function said may be long."""
+    return textwrap.shorten(str(error), 1000, placeholder=" ...")

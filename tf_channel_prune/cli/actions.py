@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -14,15 +13,14 @@ from tf_channel_prune.cli.functions import call
 from tf_channel_prune.cli.functions import load_function
 from tf_channel_prune.cli.reporting import report
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.graph.files import check_model_path
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.graph.loading import load_model
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.planning import exactly_one
 from tf_channel_prune.pruner import Pruner
+from tf_channel_prune.pruner import running
 from tf_channel_prune.report import tables
-from tf_channel_prune.report.progress import progress_bar
 from tf_channel_prune.workspace import Workspace
 
 
@@ -113,20 +111,18 @@ def _finetune(values) -> None:
     sparse = _model(values)
     Masks(sparse)  # says so where it holds none
     if "train" in how:
-        outcome = tuning.train_by(sparse, how["train"], seed=values.seed)
+        tuned = tuning.train_by(sparse, how["train"], seed=values.seed).model
     else:
-        recipes = tuning.as_recipes(how["recipes"])
-        epochs = sum(recipe.epochs for recipe in recipes)
-        with _states(values), progress_bar("finetune", epochs) as advance:
-            outcome = tuning.finetune(
-                sparse,
-                evaluate=evaluate,
-                seed=values.seed,
-                folder=_folder(values, sparse),
-                advance=advance,
-                **how,
-            )
-    _save(outcome.model, output)
+        folder = Workspace(values.workspace) if values.workspace else None
+        tuned = running.finetune(
+            folder,
+            sparse,
+            evaluate=evaluate,
+            keep="last",
+            seed=values.seed,
+            **how,
+        )
+    _save(tuned, output)
 
 
 def _transform(values) -> None:
@@ -244,21 +240,6 @@ def _number(text: str) -> float:
 
 def _evaluate(values) -> Callable | None:
     return _function(values, "evaluate") if values.evaluate else None
-
-
-def _folder(values, sparse) -> pathlib.Path | None:
-    """Where the states of a training are kept, if there is a workspace."""
-    if not values.workspace:
-        return None
-    key = weights_digest(api.channels_of(sparse).graph)[:12]
-    return Workspace(values.workspace).path / "finetune" / key
-
-
-def _states(values):
-    """Keeps other processes out of the workspace, if there is one."""
-    if not values.workspace:
-        return contextlib.nullcontext()
-    return Workspace(values.workspace).lock()
 
 
 def _how(values) -> dict:

@@ -3,38 +3,71 @@
 from __future__ import annotations
 
 import os
-import shutil
+import pathlib
 import tempfile
+
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.files import make_folder
+from tf_channel_prune.graph.files import write_whole
+from tf_channel_prune.graph.files import writing
+
+
+def check_file(path) -> pathlib.Path:
+    """The path, if a file can be put there.
+
+    Raises:
+        PruningError: If a folder is there.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise PruningError(f"{path} is a folder: name a file in it.")
+    return path
+
+
+def check_folder(path) -> pathlib.Path:
+    """The path, if a SavedModel can be put there.
+
+    Raises:
+        PruningError: If anything but an earlier SavedModel is there.
+    """
+    path = pathlib.Path(path)
+    inside = os.listdir(path) if path.is_dir() else []
+    if path.is_file() or (inside and "saved_model.pb" not in inside):
+        raise PruningError(
+            f"{path} is there and no SavedModel: it is not replaced. Name a "
+            "new folder."
+        )
+    return path
 
 
 def write_file(path, content: bytes) -> None:
-    """Writes a file, replacing one that is there."""
-    path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Writes a file, replacing one that is there.
+
+    Raises:
+        PruningError: If it cannot be written.
+    """
+    write_whole(check_file(path), lambda to: to.write_bytes(content))
 
 
 def write_folder(path, fill) -> None:
-    """Makes a folder by `fill(temporary folder)`, replacing one there."""
-    path = os.path.abspath(os.fspath(path))
-    parent = os.path.dirname(path)
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, suffix=".part") as temporary:
-        made = os.path.join(temporary, "new")
+    """Makes a SavedModel by `fill(temporary folder)`, replacing one there.
+
+    Raises:
+        PruningError: If it cannot be written, or something else is there.
+    """
+    path = check_folder(path).absolute()
+    make_folder(path.parent)
+    with (
+        writing(path),
+        tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as own,
+    ):
+        made, old = os.path.join(own, "new"), os.path.join(own, "old")
         fill(made)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.replace(path, os.path.join(temporary, "old"))
+        if path.is_dir() and not path.is_symlink():
+            os.replace(path, old)
         try:
             os.replace(made, path)
         except OSError:
-            if os.path.isdir(os.path.join(temporary, "old")):
-                shutil.move(os.path.join(temporary, "old"), path)
+            if os.path.isdir(old):
+                os.replace(old, path)
             raise

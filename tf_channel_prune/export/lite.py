@@ -11,6 +11,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.export.conversion import check_slim
+from tf_channel_prune.export.files import check_file
 from tf_channel_prune.export.files import write_file
 from tf_channel_prune.export.serving import export
 from tf_channel_prune.export.serving import relative_difference
@@ -55,10 +56,12 @@ def litert(
         The file.
 
     Raises:
-        PruningError: If the model holds masks, or `data` is missing.
+        PruningError: If the model holds masks, `data` is missing, or the
+            file cannot be written.
         VerificationError: If a float file's outputs differ.
     """
     check_slim(model)
+    check_file(path)
     aware = _is_aware(model)
     if quantize not in WAYS:
         raise PruningError(

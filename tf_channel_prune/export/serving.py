@@ -8,8 +8,10 @@ import os
 
 import numpy as np
 
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.export.conversion import check_slim
+from tf_channel_prune.export.files import check_folder
 from tf_channel_prune.export.files import write_folder
 
 TOLERANCE = 1e-4
@@ -19,7 +21,8 @@ def saved_model(model, path) -> str:
     """Writes a SavedModel for TensorFlow Serving, LiteRT, TF.js and others.
 
     The folder is loaded again and its outputs are compared with the model's;
-    it appears whole, or not at all. A folder that is there is replaced.
+    it appears whole, or not at all. A SavedModel that is there is replaced;
+    another folder is not.
 
     Args:
         model: A slim model of either Keras.
@@ -29,10 +32,12 @@ def saved_model(model, path) -> str:
         The folder.
 
     Raises:
-        PruningError: If the model holds masks.
+        PruningError: If the model holds masks, something else is at the
+            path, or it cannot be written.
         VerificationError: If the outputs differ.
     """
     check_slim(model)
+    check_folder(path)
 
     def fill(folder):
         export(model, folder)
@@ -43,14 +48,25 @@ def saved_model(model, path) -> str:
 
 
 def export(model, folder) -> None:
-    """Keras' own export, without the log."""
+    """Keras' own export, without the log.
+
+    Raises:
+        PruningError: If it cannot be written.
+    """
+    import tensorflow as tf
+
     from tf_channel_prune.graph.flavours import flavour
 
-    if flavour(model) == "keras":
-        model.export(folder, verbose=False)
-    else:
-        with contextlib.redirect_stdout(io.StringIO()):
-            model.export(folder)
+    try:
+        if flavour(model) == "keras":
+            model.export(folder, verbose=False)
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):
+                model.export(folder)
+    except (tf.errors.OpError, OSError) as error:
+        raise PruningError(
+            f"Model {model.name!r} cannot be exported: {error}"
+        ) from error
 
 
 def _compare(model, folder):

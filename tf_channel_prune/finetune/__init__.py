@@ -5,6 +5,7 @@ from tf_channel_prune.finetune.distillation import described
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
 from tf_channel_prune.finetune.driver import check
+from tf_channel_prune.finetune.driver import circumstances
 from tf_channel_prune.finetune.driver import finetune
 from tf_channel_prune.finetune.own_training import train_by
 from tf_channel_prune.finetune.recipes import Recipe
@@ -27,6 +28,7 @@ __all__ = [
     "Trial",
     "as_recipes",
     "check",
+    "circumstances",
     "described",
     "finetune",
     "read_run",

@@ -61,7 +61,7 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return None
-        head = json.loads(str(self._read()["head"]))
+        head = self._head()
         if head["origin"] != self.origin:
             differs = [
                 name
@@ -74,6 +74,19 @@ class Checkpoint:
                 "workspace."
             )
         return head["progress"]
+
+    def _head(self):
+        arrays = self._read()
+        try:
+            head = json.loads(str(arrays["head"]))
+            return {
+                "origin": dict(head["origin"]),
+                "progress": head["progress"],
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise StaleFileError(
+                f"{self.path} is no state of a training. Move it away."
+            ) from error
 
     def load(self, model, optimizer=None) -> None:
         """Gives the variables the saved values."""

@@ -15,6 +15,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.distillation import as_distill
 from tf_channel_prune.finetune.distillation import distiller
+from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
 from tf_channel_prune.finetune.streams import Stream
@@ -22,6 +23,7 @@ from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
@@ -107,7 +109,7 @@ def finetune(
         StaleFileError: If `folder` holds states of another training.
     """
     recipes = as_recipes(recipes)
-    check(model, data, evaluate, recipes, loss, keep)
+    check(model, data, evaluate, recipes, loss, keep, seed, callbacks)
     distill = as_distill(distill, unpruned)
     job = _Job(
         model, data, evaluate, distill, loss, keep, seed, folder, callbacks
@@ -126,7 +128,9 @@ def finetune(
     return Outcome(*best, tuple(trials))
 
 
-def check(model, data, evaluate, recipes, loss, keep) -> None:
+def check(
+    model, data, evaluate, recipes, loss=None, keep="last", seed=0, callbacks=()
+) -> None:
     """Raises where `finetune` with these arguments could not train.
 
     Args:
@@ -149,8 +153,33 @@ def check(model, data, evaluate, recipes, loss, keep) -> None:
             f"Model {model.name!r} is not compiled: compile it with its loss, "
             "or give loss=."
         )
+    check_count(seed, 0, "seed")
+    if not callable(callbacks) and not isinstance(callbacks, (list, tuple)):
+        raise PruningError(
+            "callbacks is a list of Keras callbacks, or a function that makes "
+            f"one; got {callbacks!r}."
+        )
     for size in {recipe.batch_size for recipe in recipes}:
         Stream(data, size, seed=0)
+
+
+def circumstances(model, data, loss, seed, keep) -> dict[str, Any]:
+    """What a training depends on beside its model, recipe and teacher.
+
+    Args:
+        (all): See `finetune`.
+
+    Returns:
+        JSON values by name.
+    """
+    if loss is None:
+        loss = optimizers.compile_arguments(model).get("loss")
+    return {
+        "seed": seed,
+        "keep": keep,
+        "loss": value_digest(loss),
+        "data": Stream(data, 1, seed).digest(),
+    }
 
 
 def copy_of(model):
@@ -181,8 +210,9 @@ class _Job:
         self.origin = {
             "graph": graph_digest(graph),
             "weights": weights_digest(graph),
-            "seed": self.seed,
-            "keep": self.keep,
+            **circumstances(
+                self.model, self.data, self.loss, self.seed, self.keep
+            ),
             "distill": self.distill and self._taught(),
         }
 

@@ -157,7 +157,7 @@ def read_run(folder) -> Run:
         None,
         text["baseline"],
         text["rounds"],
-        text.get("reached"),
+        text["reached"],
         pathlib.Path(folder),
     )
 
@@ -166,8 +166,13 @@ def _read(path):
     try:
         text = json.loads(path.read_text(encoding="utf-8"))
         rounds = tuple(Round(**entry) for entry in text["rounds"])
-        # Both are asked for here, so that a broken file is noticed.
-        return {**text, "rounds": rounds, "baseline": text["baseline"]}
+        # All are asked for here, so that a broken file is noticed.
+        return {
+            "origin": text["origin"],
+            "baseline": text["baseline"],
+            "rounds": rounds,
+            "reached": text["reached"],
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StaleFileError(
             f"{path} cannot be used: {error}. Move it away."

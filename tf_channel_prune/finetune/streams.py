@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import is_arrays
+from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -39,6 +40,11 @@ class Stream:
         self.seed = seed
         self._fits = False
         self._current = None, None
+        if data is None or isinstance(data, str):
+            raise PruningError(
+                "data is what the model is trained on: arrays (x, y), a "
+                f"function of the epoch, or what fit takes; got {data!r}."
+            )
         if callable(data):
             self._epoch = data
         elif is_arrays(data):
@@ -49,6 +55,21 @@ class Stream:
         self.steps = _steps(data if self._fits else self._epoch(0))
         if self.steps < 1:
             raise PruningError("The data to train on are empty.")
+
+    def digest(self) -> str:
+        """Another one for other data, as far as a short look can tell.
+
+        That is by shapes and types, and of arrays by some of the rows.
+        """
+        if self._fits:
+            return value_digest(self.steps)
+        if callable(self.data):
+            first = self.batch(0, 0)
+            return value_digest([_form(leaf) for leaf in leaves(first)])
+        step = max(1, self._samples // 64)
+        return value_digest(
+            [[_form(v), np.asarray(v[::step])] for v in leaves(self.data)]
+        )
 
     def dataset(self, library, epoch: int):
         """What to give to `fit`; its `epoch` is to be kept up to date.
@@ -119,6 +140,10 @@ def _samples(data) -> int:
             f"{', '.join(map(str, counts))}."
         )
     return counts[0]
+
+
+def _form(leaf) -> list:
+    return [list(np.shape(leaf))[1:], str(getattr(leaf, "dtype", ""))]
 
 
 def _steps(batches) -> int:

@@ -80,6 +80,14 @@ def weights_digest(graph: Graph) -> str:
     return digest.hexdigest()
 
 
+def value_digest(value: Any) -> str:
+    """Of JSON values, arrays, Keras objects with a config, and functions.
+
+    Functions are told apart by their names alone.
+    """
+    return text_digest(_text(value, {}))
+
+
 def _row(node: Node, graph: Graph, names: bool):
     return [
         node.name if names and node.is_layer else "",

@@ -139,6 +139,10 @@ def _h5_version(path) -> str:
 
 def _load(flavour, path, safe_mode, custom_objects):
     if flavour == "tf_keras":
+        # First: right after it the mask holders are imported, and they need
+        # the whole of what is imported next.
+        import tf_keras  # noqa: F401
+
         from tf_channel_prune.graph.tf_keras_internals import load
     else:
         from tf_channel_prune.graph.keras_internals import load

@@ -21,6 +21,7 @@ from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.losses import losses_of
 from tf_channel_prune.graph.recalibration import normalise
 from tf_channel_prune.graph.structure import Graph
+from tf_channel_prune.graph.structure import leaves
 
 Variant = Callable[[], AbstractContextManager]
 
@@ -90,11 +91,33 @@ class Trials:
                 with variant():
                     made = self._run(prefix, after, ())
                 outputs = [made[n] for n in self.graph.outputs]
-                scores.append(self.score(y, outputs))
+                scores.append(self._scored(x, y, outputs))
         total = self._costs[-1]
         self.work += self._costs[start] / total
         self.work += len(variants) * (1 - self._costs[start] / total)
         return np.array([np.concatenate(scores) for scores in found])
+
+    def _scored(self, x, y, outputs):
+        """One finite number a sample, shape (samples,)."""
+        count = len(leaves(x)[0])
+        try:
+            scores = np.asarray(self.score(y, outputs))
+        except (Exception, SystemExit) as error:  # the user's metric or loss
+            raise PruningError(
+                f"The metric raised {type(error).__name__}: {error}. Do the "
+                "targets fit the model's outputs?"
+            ) from error
+        if scores.shape != (count,):
+            raise PruningError(
+                f"The metric gives one number a sample: expected the shape "
+                f"({count},), got {scores.shape}."
+            )
+        if not np.isfinite(scores).all():
+            raise PruningError(
+                "The metric gave a number that is not finite. Look for NaN in "
+                "the data, the metric or the weights."
+            )
+        return scores
 
     def _run(self, values, nodes, keep):
         call = self._normalise if self.statistics else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from tf_channel_prune.analysis.sensitivity import Sensitivity
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import count_of
 from tf_channel_prune.graph.trial import Trials
 from tf_channel_prune.masking.masks import Masks
@@ -92,6 +94,11 @@ class GroupTrials:
         self.masks = masks
         self.channels = masks.channels
         self.scores = scores
+        if not isinstance(share, numbers.Real) or not 0 < share <= 1:
+            raise PruningError(
+                "share is the share of the data to score on, above 0 and at "
+                f"most 1; got {share!r}."
+            )
         total = count_of(data)
         self.share = 1.0 if total is None else share
         table = CostTable(self.channels)

@@ -379,11 +379,12 @@ class Pruner:
             A new sparse model.
         """
         return running.finetune(
-            self._subject,
+            self.workspace,
             sparse,
             data,
             recipes,
             progress,
+            unpruned=self.model,
             evaluate=evaluate,
             distill=distill,
             loss=loss,

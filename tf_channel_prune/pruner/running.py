@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tf_channel_prune.api import channels_of
 from tf_channel_prune.api import transform
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking import make_sparse
@@ -22,27 +24,46 @@ from tf_channel_prune.planning.limits import Limits
 from tf_channel_prune.pruner import analysing
 from tf_channel_prune.pruner.choosing import choose
 from tf_channel_prune.pruner.subject import Subject
+from tf_channel_prune.workspace import Workspace
 
 _LIMITS = ("min_channels", "max_ratio", "divisor", "allocation")
 
 
-def finetune(subject: Subject, sparse, data, recipes, progress, **how):
-    """The best fine-tuned copy; see `Pruner.finetune`."""
+def finetune(
+    workspace: Workspace | None, sparse, data, recipes, progress=True, **how
+):
+    """The best fine-tuned copy of a sparse model.
+
+    Args:
+        workspace: Where the states of the training are kept; None keeps
+            none.
+        how: See `finetune.finetune`; `evaluate`, `loss`, `keep`, `seed` and
+            `distill` are there.
+        (others): See `Pruner.finetune`.
+    """
     from tf_channel_prune.report.progress import progress_bar
 
     recipes = tuning.as_recipes(recipes)
-    key = weights_digest(channels_of(sparse).graph)[:12]
+    loss, keep = how["loss"], how["keep"]
+    tuning.check(sparse, data, how["evaluate"], recipes, loss, keep)
+    lock, folder = contextlib.nullcontext(), None
+    if workspace is not None:
+        key = value_digest(
+            [
+                weights_digest(channels_of(sparse).graph),
+                tuning.circumstances(sparse, data, loss, how["seed"], keep),
+                tuning.described(how["distill"]),
+            ]
+        )
+        folder = workspace.path / "finetune" / key[:12]
+        lock = workspace.lock()
     total = sum(recipe.epochs for recipe in recipes)
-    with (
-        subject.workspace.lock(),
-        progress_bar("finetune", total, progress) as advance,
-    ):
+    with lock, progress_bar("finetune", total, progress) as advance:
         return tuning.finetune(
             sparse,
             data,
             recipes=recipes,
-            unpruned=subject.model,
-            folder=subject.workspace.path / "finetune" / key,
+            folder=folder,
             advance=advance,
             **how,
         ).model
@@ -79,20 +100,38 @@ class Training:
             return 1
         return sum(recipe.epochs for recipe in self.recipes)
 
-    def check(self, model, evaluate) -> None:
+    def check(self, model, evaluate, seed) -> None:
         """Raises now what training would raise after a long analysis."""
         if self.train is None:
-            loss, keep = self.options["loss"], self.options["keep"]
-            tuning.check(model, self.data, evaluate, self.recipes, loss, keep)
+            tuning.check(
+                model,
+                self.data,
+                evaluate,
+                self.recipes,
+                seed=seed,
+                **self.options,
+            )
+        elif not callable(self.train):
+            raise PruningError(
+                "train is a function that trains a model in place; got "
+                f"{self.train!r}."
+            )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, model, seed) -> dict[str, Any]:
         """What the result of a run depends on, as JSON values."""
         if self.train is not None:
-            return {"train": getattr(self.train, "__qualname__", "train")}
+            name = getattr(self.train, "__qualname__", "train")
+            return {"train": name, "seed": seed}
         return {
             "recipes": [recipe.as_dict() for recipe in self.recipes],
             "distill": tuning.described(self.distill),
-            "keep": self.options["keep"],
+            **tuning.circumstances(
+                model,
+                self.data,
+                self.options["loss"],
+                seed,
+                self.options["keep"],
+            ),
         }
 
     def __call__(self, subject, evaluate, seed, sparse, folder, advance):
@@ -139,7 +178,7 @@ def run(
     how = {"of": of, "criterion": criterion, **limits}
     by = criteria.get(criterion).name
     _check_evaluate(evaluate, training, target)
-    training.check(subject.model, evaluate)
+    training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
         _check_reach(subject, target, how, told)
         if analyse and evaluate is not None:
@@ -150,8 +189,7 @@ def run(
         origin = {
             "model": subject.digest,
             "target": dataclasses.asdict(target),
-            **training.as_dict(),
-            "seed": seed,
+            **training.as_dict(subject.model, seed),
             "prune": {**_described(limits), "of": of, "criterion": by},
             "analysed": analysed,
         }

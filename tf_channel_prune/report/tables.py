@@ -155,12 +155,12 @@ def plans_table(plans: dict) -> Table:
     Args:
         plans: Plans by name.
     """
-    table = Table(title="Plans")
+    table = Table(title="Plans, and the shares that they remove")
     table.add_column("plan", overflow="fold")
-    table.add_column("channels kept", justify="right")
+    table.add_column("kept", justify="right")
     metrics = list(dict.fromkeys(m for p in plans.values() for m in p.achieved))
     for metric in metrics:
-        table.add_column(f"{metric} removed", justify="right")
+        table.add_column(metric.replace("_", " "), justify="right")
     for name, plan in plans.items():
         kept = sum(map(len, plan.kept.values()))
         shares = [

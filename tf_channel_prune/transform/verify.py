@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 
 # Relative to the largest output: float32 sums in another order differ by
@@ -91,8 +92,16 @@ def references(sparse, samples=None) -> list[Reference]:
     """
     from tf_channel_prune.graph.inputs import random_inputs
 
-    given = [] if samples is None else [samples]
-    return [Reference(sparse, x) for x in [random_inputs(sparse), *given]]
+    found = [Reference(sparse, random_inputs(sparse))]
+    if samples is not None:
+        try:
+            found.append(Reference(sparse, samples))
+        except (ValueError, TypeError) as error:
+            raise PruningError(
+                f"Model {sparse.name!r} does not take samples, a batch of its "
+                f"inputs: {error}"
+            ) from error
+    return found
 
 
 def check_equal(expected: list[Reference], slim) -> Difference:
