@@ -254,7 +254,7 @@ class Builder:
         if "name" in config:
             config["name"] = self._name(node)
         try:
-            return self.internals.from_config(type(node.operation), config)
+            return self.internals.made_like(node.operation, config)
         except Exception as error:  # the user's own classes may raise anything
             raise PruningError(
                 f"Layer {node.name!r} ({type(node.operation).__name__}) cannot "
