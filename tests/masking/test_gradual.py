@@ -121,6 +121,8 @@ def test_an_unfinished_schedule_is_said():
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_steps_that_run_together_are_not_missed(at_once):
+    if at_once > 1 and keras.backend.backend() == "torch":
+        pytest.skip("Keras on PyTorch runs one step at a time")
     sparse = compiled(steps_per_execution=at_once)
     fit(sparse, callbacks.GradualPruning(callbacks.OneShot(0.4, begin=2)))
     assert tcp.sparsity(sparse, "flops") >= 0.4
