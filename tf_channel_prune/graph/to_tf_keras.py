@@ -167,7 +167,7 @@ def _no_counterpart(node) -> str:
         text += f" and does not open: {node.closed_reason}"
     return (
         f"{text}: leave tfmot out for this model and take "
-        "export.litert(model, path, int8=data)."
+        'export.litert(model, path, "int8", data).'
     )
 
 
