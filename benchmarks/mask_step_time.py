@@ -14,7 +14,9 @@ Needs a machine that does nothing else.
 """
 
 import argparse
+import contextlib
 import importlib
+import io
 import time
 
 import numpy as np
@@ -100,7 +102,8 @@ def main():
     print("| Keras | model | ms a step | of unmasked | middle half |")
     print("|---|---|---|---|---|")
     for name in flags.flavours:
-        made = models(importlib.import_module(name), flags.ratio)
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = models(importlib.import_module(name), flags.ratio)
         compared = [made[kind] for kind in KINDS]
         found = times(compared, flags.batch, flags.pairs, flags.steps)
         for kind, column in zip(KINDS, found.T):
