@@ -283,7 +283,7 @@ def test_export(work, capsys):
     assert "LiteRT: m.tflite" in capsys.readouterr().out
 
 
-def test_code_of_ones_own_is_run_first(work):
+def test_code_of_ones_own_is_run_first(work, capsys):
     pathlib.Path("layers.py").write_text(OWN_LAYER)
     assert run("--action=flops", "--model=own.keras", "--code=layers.py") == 1
     assert cli.main(["", "--action=flops", "--model=dense.keras"]) == 0
@@ -297,6 +297,7 @@ def test_code_of_ones_own_is_run_first(work):
     sys.modules.pop(f"tf_channel_prune_user:{work / 'layers.py'}")
     command = ("--action=flops", "--model=own.keras")
     assert run(*command) == 1
+    assert "name its file with --code" in capsys.readouterr().err
     assert run(*command, "--code=layers.py") == 0
 
 

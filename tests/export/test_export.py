@@ -207,6 +207,40 @@ def test_layers_that_tfmot_rejects_stay_in_float(caplog):
     assert "alone, two, odd" in caplog.text
 
 
+def test_what_follows_a_function_is_int8(tmp_path):
+    """A file with float kernels would be larger than its float twin."""
+    layers = tf_keras.layers
+    image = layers.Input((8, 8, 3))
+    x = tf.nn.relu(layers.Conv2D(32, 3, padding="same")(image))
+    x = tf.nn.relu(layers.Conv2D(32, 3, padding="same")(x) + x)
+    x = layers.Dense(5)(tf.reduce_mean(x, axis=[1, 2]))
+    aware = export.quantize(tf_keras.Model(image, x))
+    aware.compile("adam", "mean_squared_error")
+    aware.fit(data(64), np.zeros((64, 5)), epochs=2, verbose=0)
+    path = export.litert(aware, tmp_path / "aware.tflite")
+    kernels = {
+        tuple(details["shape"]): details["dtype"]
+        for details in tf.lite.Interpreter(path).get_tensor_details()
+    }
+    for shape in ((32, 3, 3, 3), (32, 3, 3, 32), (5, 32)):
+        assert kernels[shape] == np.int8
+
+
+def test_quantizes_around_a_layer_that_nobody_knows():
+    class Doubled(tf_keras.layers.Layer):
+        def call(self, x):
+            return x + tf.cond(tf.reduce_sum(x) > 0, lambda: x, lambda: x)
+
+    layers = tf_keras.layers
+    image = layers.Input((8, 8, 3))
+    x = Doubled(name="odd")(layers.Conv2D(8, 3, name="before")(image))
+    x = layers.Conv2D(4, 3, name="after")(x)
+    aware = export.quantize(tf_keras.Model(image, x))
+    assert type(aware.get_layer("odd")) is Doubled
+    names = {layer.name for layer in aware.layers}
+    assert {"quant_before", "quant_after"} <= names
+
+
 @KINDS
 def test_fine_grained_sparsity(kind):
     import tensorflow_model_optimization as tfmot

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from keras import layers
 from keras import ops
@@ -112,6 +113,68 @@ def test_pruned_there_as_here():
         g.size for g in tcp.channel_groups(mixed())
     ]
     tcp.transform(tcp.prune(converted, 0.5))
+
+
+def functions(kind):
+    """A residual block of functions that layers compute too."""
+    ops = keras.ops if kind is keras else tf
+    layers = kind.layers
+    image = layers.Input((4, 6, 8))
+    x = layers.Conv2D(8, 3, padding="same")(image)
+    x = ops.nn.relu(x) + image
+    x = ops.nn.relu6(x)
+    if kind is keras:
+        x = ops.concatenate([x, ops.leaky_relu(x, 0.3)], axis=-1)
+        y = ops.mean(x, axis=[1, 2])
+    else:
+        x = tf.concat([x, tf.nn.leaky_relu(x, 0.3)], axis=-1)
+        y = tf.reduce_mean(x, axis=[1, 2])
+    x = ops.transpose(x, (0, 3, 1, 2))
+    x = ops.reshape(x, (-1, 16 * 24))
+    return kind.Model(image, [x, ops.nn.softmax(y)])
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+def test_functions_become_layers(kind):
+    """tfmot leaves functions in float, and what they feed."""
+    model = functions(kind)
+    flat = tcp.export.to_tf_keras(model, flat=True)
+    assert compare(model, flat, random_inputs(model)).relative < 1e-5
+    assert sorted(type(layer).__name__ for layer in flat.layers) == sorted(
+        "InputLayer Conv2D ReLU Add ReLU LeakyReLU Concatenate "
+        "GlobalAveragePooling2D Permute Reshape Softmax".split()
+    )
+
+
+def test_functions_that_no_layer_computes_stay():
+    layers = tf_keras.layers
+    image = layers.Input((4, 4, 8))
+    x = image + np.arange(8, dtype="float32")  # a constant
+    x = x + layers.GlobalMaxPooling2D(keepdims=True)(x)  # it broadcasts
+    y = tf.reduce_mean(x, axis=[2, 3])  # not over places alone
+    x = tf.reshape(x, (-1, 8))  # samples meet
+    x = tf.reshape(tf.transpose(x), (-1, 4, 4, 8))
+    model = tf_keras.Model(image, [layers.Flatten()(x), y])
+    flat = tcp.export.to_tf_keras(model, flat=True)
+    assert compare(model, flat, random_inputs(model)).relative < 1e-5
+    kinds = [type(layer).__name__ for layer in flat.layers]
+    assert kinds.count("TFOpLambda") == 6
+
+
+def test_subclassed():
+    class Net(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = tf_keras.layers.Dense(3)
+
+        def call(self, x):
+            return tf.nn.relu(self.inner(x))
+
+    model = Net()
+    x = np.ones((2, 4), "float32")
+    model(x)
+    converted = tcp.export.to_tf_keras(model)
+    assert compare(model, converted, x).relative < 1e-6
 
 
 def test_no_counterpart_is_said():

@@ -103,8 +103,9 @@ def write_unknown(kind, name):
         (write_serving, "SavedModel for serving"),
         (write_unknown(keras, "strange.keras"), "custom class 'Strange'"),
         (write_unknown(keras, "strange.h5"), "custom class 'Strange'"),
-        (write_unknown(tf_keras, "strange.keras"), "loaded by tf_keras:"),
+        (write_unknown(tf_keras, "strange.keras"), "custom class 'Strange'"),
         (write_unknown(tf_keras, "strange.h5"), "custom class 'Strange'"),
+        (write_unknown(tf_keras, "strange"), "custom class 'Strange'"),
     ],
 )
 def test_refused_in_one_sentence(tmp_path, write, message):
@@ -114,16 +115,16 @@ def test_refused_in_one_sentence(tmp_path, write, message):
     assert "\n" not in str(caught.value)
 
 
-def test_custom_objects(tmp_path):
-    class Strange(keras.layers.Dense):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(keras, "strange.keras"), (tf_keras, "strange.keras"), (tf_keras, "dir")],
+)
+def test_custom_objects(tmp_path, kind, name):
+    class Strange(kind.layers.Dense):
         pass
 
-    keras.Sequential([keras.Input((4,)), Strange(3)]).save(
-        tmp_path / "strange.keras"
-    )
-    loaded = load_model(
-        tmp_path / "strange.keras", custom_objects={"Strange": Strange}
-    )
+    kind.Sequential([kind.layers.Input((4,)), Strange(3)]).save(tmp_path / name)
+    loaded = load_model(tmp_path / name, custom_objects={"Strange": Strange})
     assert isinstance(loaded.layers[0], Strange)
 
 

@@ -274,8 +274,11 @@ def _load(values, path):
     try:
         return load_model(path, safe_mode=not values.unsafe_load)
     except PruningError as error:
-        # The flag is what a user of the command line can change.
+        # Flags are what a user of the command line can change.
         text = str(error).replace("safe_mode=False", "--unsafe_load")
+        text = text.replace(
+            "load the model with custom_objects", "name its file with --code"
+        )
         raise PruningError(text) from error
 
 

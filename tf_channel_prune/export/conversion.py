@@ -15,8 +15,10 @@ def to_tf_keras(model, flat: bool = False):
 
     Args:
         model: A model of either Keras, without masks.
-        flat: Whether the layers of nested models become the model's own,
-            which tensorflow-model-optimization needs. Defaults to False.
+        flat: Whether the layers of nested models become the model's own, and
+            functions such as `tf.nn.relu` become layers where one does the
+            same, which tensorflow-model-optimization needs. Defaults to
+            False.
 
     Returns:
         A `tf_keras` model with weights of its own, not compiled.
@@ -32,7 +34,7 @@ def to_tf_keras(model, flat: bool = False):
 
     check_slim(model)
     converted = convert(model, flat)
-    difference = compare(model, converted, random_inputs(model))
+    difference = compare(model, converted, random_inputs(converted))
     if not difference.equal:
         raise VerificationError(
             f"The tf_keras model's outputs differ: {difference}. Nothing was "

@@ -75,7 +75,10 @@ def _quantized(room, plain, left):
     # A copy: annotations would stay with the layers of `plain`.
     copy = to_tf_keras(plain)
     annotated = tf_keras.models.clone_model(copy, clone_function=annotate)
-    return room.quantize_apply(annotated)
+    # tfmot makes layers by the names of their classes.
+    classes = {type(layer).__name__: type(layer) for layer in copy.layers}
+    with tf_keras.saving.custom_object_scope(classes):
+        return room.quantize_apply(annotated)
 
 
 def _supported(layer) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tf_channel_prune.errors import UnsupportedModelError
+
 # What an unknown size becomes: the side of an image survives several
 # halvings; a text decoder may hold few positions.
 IMAGE_SIDE = 64
@@ -17,6 +19,10 @@ def random_inputs(model, batch: int = 2, seed: int = 0):
     that an Embedding of the model has; the unknown side of an image becomes
     64, the unknown length of a sequence 16. Strings are words that a layer of
     the model looks up.
+
+    Raises:
+        UnsupportedModelError: If the model is a subclass, whose inputs only
+            its calls know.
     """
     rng = np.random.default_rng(seed)
     limit = _smallest_vocabulary(model)
@@ -42,6 +48,12 @@ def random_inputs(model, batch: int = 2, seed: int = 0):
         struct = getattr(model, "_nested_inputs", None)  # tf_keras
     if struct is None:
         struct = model.inputs
+    if struct is None:
+        raise UnsupportedModelError(
+            f"Model {model.name!r} ({type(model).__name__}) does not say what "
+            "it takes: give a functional model, such as prune and transform "
+            "make of it."
+        )
     values = _map(one, struct)
     if isinstance(values, (list, tuple)) and len(values) == 1:
         return values[0]

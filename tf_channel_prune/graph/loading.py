@@ -47,6 +47,8 @@ def load_model(path, safe_mode: bool = True, custom_objects=None):
     for flavour in _flavours(path):
         try:
             return _load(flavour, path, safe_mode, custom_objects)
+        except _CustomClass:
+            raise
         except Exception as error:  # the file may hold anything
             if safe_mode and "safe_mode" in str(error):
                 raise UnsupportedModelError(
@@ -54,19 +56,41 @@ def load_model(path, safe_mode: bool = True, custom_objects=None):
                     "run on loading: load it with safe_mode=False if you "
                     "trust where it came from."
                 ) from error
-            unknown = _UNKNOWN_CLASS.search(str(error))
+            unknown = _unknown_class(path, flavour, error, custom_objects)
             if unknown:
-                raise UnsupportedModelError(
-                    f"{path} has the custom class {unknown[1]!r}: register "
-                    f"it with {flavour}.saving.register_keras_serializable, "
-                    "or load the model with custom_objects."
-                ) from error
+                raise _CustomClass(path, flavour, unknown) from error
             problems.append((flavour, error))
     flavour, error = problems[0]
     raise UnsupportedModelError(
         f"{path} cannot be loaded by "
         f"{' or '.join(name for name, _ in problems)}: {_first_line(error)}"
     ) from error
+
+
+class _CustomClass(UnsupportedModelError):
+    """A class that the file names and no Keras knows."""
+
+    def __init__(self, path, flavour, name):
+        super().__init__(
+            f"{path} has the custom class {name!r}: register it with "
+            f"{flavour}.saving.register_keras_serializable, or load the model "
+            "with custom_objects."
+        )
+
+
+def _unknown_class(path, flavour, error, custom_objects) -> str | None:
+    """The class that the Keras which tried to load a file did not know."""
+    said = _UNKNOWN_CLASS.search(str(error))
+    if said:
+        return said[1]
+    if flavour == "tf_keras" and path.endswith(ZIP_NAMES):
+        # tf_keras fails with something else, as it takes names for layers.
+        from tf_channel_prune.graph.tf_keras_files import unregistered
+
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        return next(unregistered(config, custom_objects), None)
+    return None
 
 
 def _flavours(path: str) -> list[str]:
@@ -143,11 +167,11 @@ def _load(flavour, path, safe_mode, custom_objects):
         # the whole of what is imported next.
         import tf_keras  # noqa: F401
 
-        from tf_channel_prune.graph.tf_keras_internals import load
+        from tf_channel_prune.graph.tf_keras_files import load
     else:
         from tf_channel_prune.graph.keras_internals import load
     try:
-        return load(path, custom_objects, True, safe_mode)
+        model = load(path, custom_objects, True, safe_mode)
     except Exception as compiled_error:  # old optimizers, custom losses
         try:
             model = load(path, custom_objects, False, safe_mode)
@@ -159,7 +183,13 @@ def _load(flavour, path, safe_mode, custom_objects):
             "train it.",
             stacklevel=3,
         )
-        return model
+    if os.path.isdir(path) and flavour == "tf_keras":
+        from tf_channel_prune.graph.tf_keras_files import revived
+
+        # Without their class, layers run as a whole and nothing shows how.
+        for name in revived(model):
+            raise _CustomClass(path, flavour, name)
+    return model
 
 
 def _first_line(error) -> str:

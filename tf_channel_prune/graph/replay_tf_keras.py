@@ -9,6 +9,7 @@ from tf_channel_prune.graph.replay_keras import Builder
 from tf_channel_prune.graph.structure import Block
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.tf_functions import FunctionCall
+from tf_channel_prune.graph.tf_layers import preferring_layers
 
 
 def replay(graph: Graph, change=None, value=None, hold=None):
@@ -23,7 +24,8 @@ class TfBuilder(Builder):
     """Makes layers of tf_keras.
 
     Attributes:
-        flat: Whether the layers of nested models become the whole model's.
+        flat: Whether the layers of nested models become the whole model's,
+            and functions become layers where one does the same.
     """
 
     internals = tf_keras_internals
@@ -35,7 +37,10 @@ class TfBuilder(Builder):
     def _made(self, node, config):
         if isinstance(node.operation, FunctionCall):
             name = self._name(node)
-            return node.operation.remade({**config, "name": name})
+            call = node.operation.remade({**config, "name": name})
+            if self.flat and call.normal:
+                return preferring_layers(node.kind, config, name, call)
+            return call
         return super()._made(node, config)
 
     def _nested(self, block, symbolic):

@@ -422,13 +422,3 @@ def _fresh_metrics(metrics):
         return metric
 
     return map_arguments(fresh, metrics)
-
-
-def load(path, custom_objects, compiled, safe_mode):
-    """`tf_keras.models.load_model`, equally safe for every format."""
-    from tf_keras.src.saving.serialization_lib import SafeModeScope
-
-    with SafeModeScope(safe_mode):
-        return tf_keras.models.load_model(
-            path, custom_objects, compile=compiled, safe_mode=safe_mode
-        )

@@ -25,6 +25,7 @@ from tf_channel_prune.graph import replay_tf_keras
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.flavours import flavour
 from tf_channel_prune.graph.tf_functions import FunctionCall
+from tf_channel_prune.graph.tf_layers import preferring_layers
 from tf_channel_prune.graph.tf_table import TABLE
 
 # Which function to call for an operation; the first row of a kind has it.
@@ -57,13 +58,14 @@ def to_tf_keras(model, flat: bool = False):
 
     Args:
         model: A model of either Keras.
-        flat: Whether the layers of nested models become the model's own.
+        flat: Whether the layers of nested models become the model's own, and
+            functions become layers where one does the same.
 
     Raises:
         PruningError: If a layer has no counterpart in tf_keras.
     """
     if flavour(model) == "tf_keras":
-        graph = read_tf_keras.read(model, lambda kinds: True)
+        graph = read_tf_keras.read(model, _carries_over)
         builder = replay_tf_keras.TfBuilder(graph, None, None, None)
     else:
         graph = read_keras.read(model, _carries_over)
@@ -101,6 +103,8 @@ class _Builder(replay_tf_keras.TfBuilder):
     def _made(self, node, config):
         if not node.is_layer:
             return self._operation(node, config)
+        if node.kind == "Activation" and _activation(config) == "relu6":
+            return tf_keras.layers.ReLU(6.0, name=self._name(node))
         if node.kind == "Activation" and _activation(config) in _FORMULAS:
             return _Formula(_FORMULAS[_activation(config)])
         cls = getattr(tf_keras.layers, node.kind, None)
@@ -130,6 +134,8 @@ class _Builder(replay_tf_keras.TfBuilder):
             bound.apply_defaults()
             return call(*bound.args)
 
+        if self.flat:
+            return preferring_layers(node.kind, config, name, run)
         return run
 
     def _first_call(self, node, config, args, kwargs):
@@ -167,7 +173,7 @@ def _no_counterpart(node) -> str:
         text += f" and does not open: {node.closed_reason}"
     return (
         f"{text}: leave tfmot out for this model and take "
-        "export.litert(model, path, int8=data)."
+        'export.litert(model, path, "int8", data).'
     )
 
 
