@@ -94,6 +94,28 @@ def test_integer_inputs_and_outputs(tmp_path):
 
 
 @KINDS
+def test_recurrent(kind, tmp_path):
+    layers = kind.layers
+    words = layers.Input((7,), dtype="int32")
+    x = layers.Embedding(20, 8)(words)
+    x = layers.Bidirectional(layers.LSTM(6, return_sequences=True))(x)
+    model = kind.Model(words, layers.Dense(3)(layers.GRU(5)(x)))
+    path = export.litert(model, tmp_path / "words.tflite")
+    some = np.arange(21).reshape(3, 7).astype("int32") % 20
+    found = export.predict_litert(path, some)
+    np.testing.assert_allclose(found, model(some), atol=1e-5)
+
+
+def test_what_litert_does_not_take_is_said(tmp_path):
+    layers = tf_keras.layers
+    image = layers.Input((4, 4, 3))
+    model = tf_keras.Model(image, tf.linalg.det(layers.Dense(4)(image)))
+    with pytest.raises(tcp.PruningError, match="LiteRT does not take") as told:
+        export.litert(model, tmp_path / "det.tflite")
+    assert "\n" not in str(told.value)
+
+
+@KINDS
 def test_several_inputs_and_outputs(kind, tmp_path):
     model = two_inputs(kind)
     x = [np.ones((2, 4), "float32"), np.full((2, 3), 2, "float32")]

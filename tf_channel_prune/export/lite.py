@@ -11,11 +11,14 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.export.conversion import check_slim
+from tf_channel_prune.export.conversion import to_tf_keras
 from tf_channel_prune.export.files import check_file
 from tf_channel_prune.export.files import write_file
 from tf_channel_prune.export.serving import export
 from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.data import batches
+from tf_channel_prune.graph.flavours import flavour
+from tf_channel_prune.graph.flavours import input_names
 from tf_channel_prune.graph.structure import leaves
 
 WAYS = (None, "dynamic", "float16", "int8")
@@ -37,7 +40,9 @@ def litert(
 
     A float file's outputs are compared with the model's in the LiteRT
     interpreter. What quantization costs in accuracy only your data can tell:
-    see `predict_litert`.
+    see `predict_litert`. A recurrent model's file takes one sample at a time;
+    where you run it, call `reset_all_variables` between samples, since
+    LiteRT's LSTM goes on from the state of the last one.
 
     Args:
         model: A slim model of either Keras, or one that `export.quantize`
@@ -56,8 +61,8 @@ def litert(
         The file.
 
     Raises:
-        PruningError: If the model holds masks, `data` is missing, or the
-            file cannot be written.
+        PruningError: If the model holds masks, `data` is missing, LiteRT does
+            not take the model, or the file cannot be written.
         VerificationError: If a float file's outputs differ.
     """
     check_slim(model)
@@ -76,11 +81,7 @@ def litert(
         )
     if integer_io and quantize != "int8" and not aware:
         raise PruningError('integer_io=True goes with quantize="int8".')
-    with tempfile.TemporaryDirectory() as folder:
-        export(model, folder)
-        content = _convert(
-            folder, model, quantize, data, samples, integer_io, aware
-        )
+    content = _content(model, quantize, data, samples, integer_io, aware)
     if not aware and quantize in TOLERANCE:
         _check(model, content, TOLERANCE[quantize])
     write_file(path, content)
@@ -89,6 +90,56 @@ def litert(
 
 def _is_aware(model) -> bool:
     return any(type(v).__name__.startswith(_AWARE) for v in model.layers)
+
+
+def _content(model, *options) -> bytes:
+    """The file's content, for batches of any size where LiteRT can."""
+    for write in (export, _export_for_one):
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                write(model, folder)
+                return _convert(folder, model, *options)
+        except PruningError:
+            raise
+        except Exception as error:  # the converter may raise anything
+            text = str(error).strip().splitlines() or [type(error).__name__]
+            problem = PruningError(
+                f"LiteRT does not take model {model.name!r}: {text[0][:300]}"
+            )
+            problem.__cause__ = error
+    raise problem
+
+
+def _export_for_one(model, folder) -> None:
+    """A SavedModel for single samples.
+
+    Loops of recurrent layers need that in LiteRT, and to be those of tf_keras:
+    in others, variables are lost.
+    """
+    import tensorflow as tf
+
+    model = to_tf_keras(model) if flavour(model) == "keras" else model
+    one = [
+        tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, tensor.name)
+        for tensor in model.inputs
+    ]
+
+    @tf.function(input_signature=one, autograph=False)
+    def serve(*given):
+        outputs = model(
+            tf.nest.pack_sequence_as(model.input, given), training=False
+        )
+        if isinstance(outputs, dict):
+            return outputs
+        flat = tf.nest.flatten(outputs)
+        return {f"output_{i}": tensor for i, tensor in enumerate(flat)}
+
+    module = tf.Module()
+    module.model = model
+    concrete = serve.get_concrete_function()
+    tf.saved_model.save(
+        module, folder, signatures={"serving_default": concrete}
+    )
 
 
 def _convert(folder, model, quantize, data, samples, integer_io, aware):
@@ -131,9 +182,7 @@ def _named(model, x) -> dict[str, np.ndarray]:
     """What the model takes, by the names of its inputs."""
     if isinstance(x, dict):
         return x
-    from tf_channel_prune.graph import flavours
-
-    return dict(zip(flavours.input_names(model), leaves(x)))
+    return dict(zip(input_names(model), leaves(x)))
 
 
 def _check(model, content, tolerance):
@@ -172,7 +221,9 @@ def predict_litert(path, x, batch_size: int = 1):
 
 
 def _run(content, x, batch_size):
-    runner = interpreter(content).get_signature_runner()
+    file = interpreter(content)
+    file.allocate_tensors()
+    runner = file.get_signature_runner()
     takes = runner.get_input_details()
     gives = runner.get_output_details()
     if not isinstance(x, dict):
@@ -186,13 +237,16 @@ def _run(content, x, batch_size):
     elif len(takes) == 1:
         x = dict(zip(takes, x.values()))
     count = len(next(iter(x.values())))
-    size = batch_size or count
+    fixed = next(iter(takes.values()))["shape_signature"][:1]
+    size = int(fixed[0]) if fixed[0] > 0 else batch_size or count
     parts: dict[str, list] = {name: [] for name in gives}
     for start in range(0, count, size):
         batch = {
             name: _to_file(np.asarray(value)[start : start + size], takes[name])
             for name, value in x.items()
         }
+        # An LSTM goes on from the state that its last call left.
+        file.reset_all_variables()
         for name, value in runner(**batch).items():
             parts[name].append(_from_file(value, gives[name]))
     outputs = {name: np.concatenate(part) for name, part in parts.items()}

@@ -23,6 +23,9 @@ from tf_channel_prune.graph.structure import map_arguments
 kind = tf_keras
 flatten = tf.nest.flatten
 
+# The modules of tf_keras' own layers.
+_OWN = "tf_keras."
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -328,6 +331,13 @@ def without_initialization(layer):
 def build_for(layer, args, kwargs) -> None:
     """Builds a layer for symbolic arguments without joining their graph."""
     if layer.built:
+        return
+    own = type(layer).__module__.startswith(_OWN)
+    alone = len(list(layer._flatten_layers())) == 1
+    if args and own and alone and not hasattr(layer.build, "_is_default"):
+        # All its weights are made here; a call would trace it for nothing.
+        with tf_keras.backend.name_scope(layer._name_scope()):
+            layer._maybe_build(args[0])
         return
 
     def fresh(value):
