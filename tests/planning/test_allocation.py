@@ -135,7 +135,10 @@ def test_the_knapsack_finds_the_least_loss(chain, ratio):
     assert within(table, packing.counts, caps)
     assert packing.loss == pytest.approx(least, rel=0.006, abs=1e-9)
     assert packing.bound <= least + 1e-9
-    assert loss_of(ranking, descend(ranking, table, caps)) >= least - 1e-9
+    # Without the integer program, as for latencies: near the least.
+    descent = descend(ranking, table, caps)
+    assert within(table, descent, caps)
+    assert least - 1e-9 <= loss_of(ranking, descent) <= 1.1 * least + 1e-9
 
 
 def test_the_sum_of_losses_is_reported(chain):
@@ -219,7 +222,9 @@ def test_reasons(chain):
     assert why["b"] == "as asked for"
     assert why["c"].startswith("as far as min_channels=3 allows")
     text = str(choice.explanation)
-    assert "cannot be pruned: it reaches a model output" in text
+    assert "cannot be pruned" in text
+    (frozen,) = choice.explanation.frozen
+    assert frozen.reason == "it reaches a model output"
     row = next(r for r in choice.explanation.rows if r.group == "b")
     # Half of b: 8 of its own 16 products and 108 of c's 216, of 256.
     assert row.saved == {"flops": pytest.approx(116 / 256)}

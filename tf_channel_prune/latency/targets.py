@@ -26,7 +26,7 @@ SECONDS = 0.1
 WHOLE_SECONDS = 2.0
 
 
-def target_for(target, threads: int | None = 1):
+def target_for(target, threads: int | None = None):
     """The target that a name or a function stands for.
 
     Args:
@@ -89,7 +89,10 @@ class TensorFlow:
 
         self.threads = threads
         setting = tf.config.threading
-        if threads in (None, setting.get_intra_op_parallelism_threads()):
+        chosen = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+        if threads in (None, setting.get_intra_op_parallelism_threads()) or (
+            chosen == str(threads)
+        ):
             return
         try:
             setting.set_intra_op_parallelism_threads(threads)
@@ -211,12 +214,14 @@ def fastest(runners, seconds: float) -> list[float]:
     return [1e6 * value for value in best]
 
 
-def measure(model, target="litert", threads=1, seconds=WHOLE_SECONDS) -> float:
+def measure(
+    model, target="litert", threads=None, seconds=WHOLE_SECONDS
+) -> float:
     """The measured latency of a model in microseconds; see `target_for`."""
     return target_for(target, threads).time(model, seconds)
 
 
-def in_turns(models, target="litert", threads=1, seconds=WHOLE_SECONDS):
+def in_turns(models, target="litert", threads=None, seconds=WHOLE_SECONDS):
     """Latencies of several models that are run in turns, in microseconds.
 
     What slows the machine down for a while slows all of them down.
