@@ -1,7 +1,8 @@
 """What models run on, and how long one sample takes there.
 
 The latency of a model is the fastest of many runs: whatever else the machine
-does can only add to it.
+does can only add to it. Where all work is in the calling thread, the clock is
+that thread's processor time, so that waiting for other programs does not count.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class LiteRT:
 
     def __init__(self, threads):
         self.threads = threads
+        alone = threads in (None, 1)
+        self.clock = time.thread_time if alone else time.perf_counter
 
     def versions(self) -> dict[str, str]:
         return _versions("tensorflow", "ai-edge-litert", "keras")
@@ -73,7 +76,7 @@ class LiteRT:
 
     def time(self, model, seconds=SECONDS) -> float:
         """Microseconds of one sample."""
-        return fastest([self.runner(model)], seconds)[0]
+        return fastest([self.runner(model)], seconds, self.clock)[0]
 
 
 class TensorFlow:
@@ -83,6 +86,7 @@ class TensorFlow:
     """
 
     name = "tensorflow"
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, threads):
         import tensorflow as tf
@@ -120,7 +124,7 @@ class TensorFlow:
 
     def time(self, model, seconds=SECONDS) -> float:
         """Microseconds of one sample."""
-        return fastest([self.runner(model)], seconds)[0]
+        return fastest([self.runner(model)], seconds, self.clock)[0]
 
 
 class Function:
@@ -191,13 +195,16 @@ def _need_tensorflow() -> None:
         )
 
 
-def fastest(runners, seconds: float) -> list[float]:
+def fastest(
+    runners, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """The fastest run of each, in microseconds, run in turns.
 
     Args:
         runners: Functions without arguments.
         seconds: How long to measure, for all of them together; each runs at
             least `LEAST_RUNS` times.
+        clock: What a run is timed with, in seconds.
     """
     for run in runners:
         run()
@@ -207,9 +214,9 @@ def fastest(runners, seconds: float) -> list[float]:
     done = 0
     while done < LEAST_RUNS or time.perf_counter() < end:
         for k, run in enumerate(runners):
-            start = time.perf_counter()
+            start = clock()
             run()
-            best[k] = min(best[k], time.perf_counter() - start)
+            best[k] = min(best[k], clock() - start)
         done += 1
     return [1e6 * value for value in best]
 
@@ -227,7 +234,8 @@ def in_turns(models, target="litert", threads=None, seconds=WHOLE_SECONDS):
     What slows the machine down for a while slows all of them down.
     """
     place = target_for(target, threads)
-    return fastest([place.runner(model) for model in models], seconds)
+    runners = [place.runner(model) for model in models]
+    return fastest(runners, seconds, place.clock)
 
 
 def _versions(*names) -> dict[str, str]:
