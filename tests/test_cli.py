@@ -138,6 +138,38 @@ def test_every_action_in_a_row(work, capsys):
     assert slim.count_params() < load_model("dense.keras").count_params()
 
 
+def test_search_and_explain(work, capsys):
+    dense = ("--model=dense.keras", "--workspace=space")
+    asked = ("--ratio=0.3", "--divisor=1", "--candidates=3")
+    functions = ("--evaluate=mine.py:evaluate", "--data=mine.py:inputs")
+    assert run("--action=search", *dense, *asked, *functions) == 0
+    out = capsys.readouterr().out
+    [plan] = files("space/plans")
+    assert "Candidates" in out and f"Plan: {plan}" in out
+    [sparse] = files("space/models")
+    assert not Masks(load_model(sparse)).alive().all()
+    name = pathlib.Path(plan).stem
+    assert run("--action=explain", *dense, f"--plan={name}") == 0
+    assert "three" in capsys.readouterr().out
+    assert run("--action=explain", *dense) == 1
+    assert "needs --plan" in capsys.readouterr().err
+
+
+def test_a_latency_is_a_target(work, capsys):
+    (work / "place.py").write_text(
+        "def size(path):\n    return len(open(path, 'rb').read()) / 100\n"
+    )
+    dense = ("--model=dense.keras", "--workspace=space")
+    place = ("--target=place.py:size", "--device=a phone")
+    assert run("--action=latency", *dense, *place) == 0
+    assert "Latencies: space/latency.json" in capsys.readouterr().out
+    how = ("--of=latency", "--ratio=0.2", "--divisor=1")
+    assert run("--action=prune", *dense, *how) == 0
+    assert "of latency removed" in capsys.readouterr().out
+    assert run("--action=prune", *dense, *how, "--latency=none.json") == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
 RUN = (
     "--action=run",
     "--model=dense.keras",

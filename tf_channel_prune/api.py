@@ -170,7 +170,7 @@ def measure_latency(
     model,
     path,
     target="litert",
-    threads=1,
+    threads=None,
     device=None,
     exclude=(),
     progress=True,
@@ -196,8 +196,8 @@ def measure_latency(
             or a function that is given the path of a LiteRT file, runs it
             wherever it likes and returns the microseconds of one sample.
             Defaults to `litert`.
-        threads: How many threads the target uses; None for its own default.
-            Defaults to 1.
+        threads: How many threads the target uses. Defaults to what it does
+            by itself: one with LiteRT, all with TensorFlow.
         device: A name for the machine. Defaults to what Python calls it.
         exclude: As it will be for `prune`.
         progress: Whether to show a progress bar. Defaults to True.

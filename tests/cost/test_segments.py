@@ -1,10 +1,11 @@
 """What runs as one, and which widths its time depends on."""
 
+import sys
+
 import keras
 from small_models import residual
 
 from tf_channel_prune.api import channels_of
-from tf_channel_prune.cost.segments import MOST_WIDTHS
 from tf_channel_prune.cost.segments import segments
 
 layers = keras.layers
@@ -48,11 +49,14 @@ def test_the_same_work_has_the_same_key_in_another_model():
     assert other[0].key != one[0].key
 
 
-def test_many_widths_become_one():
+def test_many_widths_become_their_sum(monkeypatch):
     x = keras.Input((6, 6, 2))
-    branches = [layers.Conv2D(4, 1)(x) for _ in range(MOST_WIDTHS + 1)]
-    h = layers.Conv2D(8, 3)(layers.Concatenate()(branches))
-    h = layers.Dense(2)(layers.Flatten()(h))
-    channels = channels_of(keras.Model(x, h))
-    for part in segments(channels, {}):
-        assert len(part.coordinates) <= MOST_WIDTHS
+    h = layers.Conv2D(8, 3)(layers.Conv2D(4, 3)(x))
+    channels = channels_of(keras.Model(x, layers.Dense(2)(layers.Flatten()(h))))
+    _, second, _ = segments(channels, {})
+    assert [width.size([4, 8]) for width in second.coordinates] == [4, 8]
+    # By name: the package's own `segments` is the function.
+    module = sys.modules["tf_channel_prune.cost.segments"]
+    monkeypatch.setattr(module, "MOST_WIDTHS", 1)
+    _, second, _ = segments(channels, {})
+    assert [width.size([4, 8]) for width in second.coordinates] == [12]

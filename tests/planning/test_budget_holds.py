@@ -18,6 +18,9 @@ from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.cost import PRODUCT_METRICS
 from tf_channel_prune.cost import CostTable
+from tf_channel_prune.cost import LatencyTable
+from tf_channel_prune.cost.latency_table import Entry
+from tf_channel_prune.cost.segments import segments
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.planning import Budget
 from tf_channel_prune.planning import Limits
@@ -32,8 +35,9 @@ def net(widths, residual):
     x = keras.Input((8, 8, 3))
     h = x
     outputs = []
-    for width in widths:
-        h = keras.layers.Conv2D(width, 3, padding="same")(h)
+    for number, width in enumerate(widths):
+        name = f"c{number}"
+        h = keras.layers.Conv2D(width, 3, padding="same", name=name)(h)
         h = keras.layers.ReLU()(h)
         outputs.append(h)
     if residual:
@@ -41,7 +45,28 @@ def net(widths, residual):
         h = keras.layers.Add()([h, side])
     h = keras.layers.GlobalAveragePooling2D()(h)
     channels = channels_of(keras.Model(x, keras.layers.Dense(4)(h)))
-    return channels, CostTable(channels)
+    return channels, CostTable(channels, latency=latencies(channels))
+
+
+def latencies(channels):
+    """A table of made-up latencies, with steps and noise as real ones have."""
+    rng = np.random.default_rng(0)
+    made = LatencyTable("made up", overhead=1.0)
+    for part in segments(channels, {}):
+        sizes = [
+            sorted({part_size // k for k in (1, 2, 4) if part_size // k})
+            for part_size in (
+                c.size([g.size for g in channels.prunable])
+                for c in part.coordinates
+            )
+        ]
+        entry = Entry(part.what, [], sizes, [])
+        for point in entry.points:
+            widths = [own[k] for own, k in zip(sizes, point)]
+            blocks = np.prod([np.ceil(width / 8) for width in widths])
+            entry.microseconds.append(float(blocks + rng.uniform(1, 2)))
+        made.entries[part.key] = entry
+    return made
 
 
 def analysis(channels, seed):
@@ -60,7 +85,23 @@ targets = st.one_of(
         {"flops": st.floats(0.02, 0.7), "params": st.floats(0.02, 0.7)}
     ).map(lambda ratio: (ratio, "flops")),
     st.floats(500, 5000).map(lambda most: ({"params": most}, "flops")),
+    st.tuples(st.floats(0.05, 0.6), st.just("latency")),
+    st.fixed_dictionaries(
+        {
+            "latency": st.floats(5, 60),  # microseconds
+            "flops": st.floats(0.02, 0.7),
+            "activation_memory": st.floats(0.02, 0.5),
+        }
+    ).map(lambda ratio: (ratio, "flops")),
 )
+
+
+def by_group(values):
+    """One limit for all, or some for the first group and for the others."""
+    return st.one_of(
+        values,
+        st.tuples(values, values).map(lambda two: {"c0": two[0], "*": two[1]}),
+    )
 
 
 @settings(max_examples=120, deadline=None)
@@ -68,9 +109,9 @@ targets = st.one_of(
     widths=st.lists(st.integers(2, 40), min_size=2, max_size=4).map(tuple),
     residual=st.booleans(),
     target=targets,
-    min_channels=st.integers(1, 12),
-    max_ratio=st.floats(0.0, 1.0),
-    divisor=st.one_of(st.just("auto"), st.integers(1, 9)),
+    min_channels=by_group(st.integers(1, 12)),
+    max_ratio=by_group(st.floats(0.0, 1.0)),
+    divisor=by_group(st.one_of(st.just("auto"), st.integers(1, 9))),
     allocation=st.sampled_from(NAMES),
     seed=st.integers(0, 1000),
 )
@@ -95,10 +136,10 @@ def test_limits_and_target_hold(
     for group, count in zip(channels.prunable, counts.tolist()):
         if count == group.size:
             continue
-        step = limits.step(group.size)
-        assert count >= min_channels
-        assert count % step == 0
-        assert group.size - count <= group.size * max_ratio + 1e-9
+        own = limits.of(group)
+        assert count >= own.min_channels
+        assert count % own.step(group.size) == 0
+        assert group.size - count <= group.size * own.max_ratio + 1e-9
     for g, group in enumerate(channels.prunable):
         higher = limits.ladder(group)
         higher = higher[higher > counts[g]]
@@ -116,14 +157,20 @@ import numpy as np
 from tests_planning import analysis, net
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.allocation import NAMES
+from tf_channel_prune.planning.candidates import random_plan
 channels, table = net((12, 20, 16), True)
 scores = np.random.default_rng(0).random(channels.unit_count).round(1)
 for name in NAMES:
-    choice = Request(0.5, allocation=name).choose(
-        channels, scores, None, analysis(channels, 0), table
-    )
-    print(name, np.flatnonzero(choice.alive).tolist())
-    print(json.dumps(choice.explanation.by_group()))
+    for ratio in (0.5, {"latency": 0.2, "flops": 0.4, "params": 3000}):
+        choice = Request(ratio, allocation=name).choose(
+            channels, scores, None, analysis(channels, 0), table
+        )
+        print(name, np.flatnonzero(choice.alive).tolist())
+        print(json.dumps(choice.explanation.by_group()))
+request = Request(0.4)
+for number in range(1, 4):
+    alive = random_plan(channels, scores, request, table, 0, number)
+    print(np.flatnonzero(alive).tolist())
 """
 
 

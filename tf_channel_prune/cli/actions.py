@@ -72,7 +72,7 @@ def _latency(values) -> None:
         _model(values),
         path,
         target,
-        values.threads or None,
+        values.threads,
         values.device,
         values.exclude,
     )

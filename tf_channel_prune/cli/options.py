@@ -211,7 +211,7 @@ def _define_latency(own) -> None:
         **own,
     )
     flags.DEFINE_integer(
-        "threads", 1, "latency: of the target; 0 for its own default.", **own
+        "threads", None, "latency: of the target. Defaults to its own.", **own
     )
     flags.DEFINE_string(
         "device", None, "latency: a name for the machine.", **own

@@ -78,6 +78,7 @@ def agreement(
             for which in (full, alive)
         ],
         seconds,
+        target.clock,
     )
     return Agreement(
         costs.total(costs.counts(alive), "latency"),

@@ -1,7 +1,8 @@
 """What models run on, and how long one sample takes there.
 
 The latency of a model is the fastest of many runs: whatever else the machine
-does can only add to it.
+does can only add to it. Where all work is in the calling thread, the clock is
+that thread's processor time, so that waiting for other programs does not count.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SECONDS = 0.1
 WHOLE_SECONDS = 2.0
 
 
-def target_for(target, threads: int | None = 1):
+def target_for(target, threads: int | None = None):
     """The target that a name or a function stands for.
 
     Args:
@@ -57,6 +58,8 @@ class LiteRT:
 
     def __init__(self, threads):
         self.threads = threads
+        alone = threads in (None, 1)
+        self.clock = time.thread_time if alone else time.perf_counter
 
     def versions(self) -> dict[str, str]:
         return _versions("tensorflow", "ai-edge-litert", "keras")
@@ -73,7 +76,7 @@ class LiteRT:
 
     def time(self, model, seconds=SECONDS) -> float:
         """Microseconds of one sample."""
-        return fastest([self.runner(model)], seconds)[0]
+        return fastest([self.runner(model)], seconds, self.clock)[0]
 
 
 class TensorFlow:
@@ -83,13 +86,17 @@ class TensorFlow:
     """
 
     name = "tensorflow"
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, threads):
         import tensorflow as tf
 
         self.threads = threads
         setting = tf.config.threading
-        if threads in (None, setting.get_intra_op_parallelism_threads()):
+        chosen = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+        if threads in (None, setting.get_intra_op_parallelism_threads()) or (
+            chosen == str(threads)
+        ):
             return
         try:
             setting.set_intra_op_parallelism_threads(threads)
@@ -117,7 +124,7 @@ class TensorFlow:
 
     def time(self, model, seconds=SECONDS) -> float:
         """Microseconds of one sample."""
-        return fastest([self.runner(model)], seconds)[0]
+        return fastest([self.runner(model)], seconds, self.clock)[0]
 
 
 class Function:
@@ -188,13 +195,16 @@ def _need_tensorflow() -> None:
         )
 
 
-def fastest(runners, seconds: float) -> list[float]:
+def fastest(
+    runners, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """The fastest run of each, in microseconds, run in turns.
 
     Args:
         runners: Functions without arguments.
         seconds: How long to measure, for all of them together; each runs at
             least `LEAST_RUNS` times.
+        clock: What a run is timed with, in seconds.
     """
     for run in runners:
         run()
@@ -204,25 +214,28 @@ def fastest(runners, seconds: float) -> list[float]:
     done = 0
     while done < LEAST_RUNS or time.perf_counter() < end:
         for k, run in enumerate(runners):
-            start = time.perf_counter()
+            start = clock()
             run()
-            best[k] = min(best[k], time.perf_counter() - start)
+            best[k] = min(best[k], clock() - start)
         done += 1
     return [1e6 * value for value in best]
 
 
-def measure(model, target="litert", threads=1, seconds=WHOLE_SECONDS) -> float:
+def measure(
+    model, target="litert", threads=None, seconds=WHOLE_SECONDS
+) -> float:
     """The measured latency of a model in microseconds; see `target_for`."""
     return target_for(target, threads).time(model, seconds)
 
 
-def in_turns(models, target="litert", threads=1, seconds=WHOLE_SECONDS):
+def in_turns(models, target="litert", threads=None, seconds=WHOLE_SECONDS):
     """Latencies of several models that are run in turns, in microseconds.
 
     What slows the machine down for a while slows all of them down.
     """
     place = target_for(target, threads)
-    return fastest([place.runner(model) for model in models], seconds)
+    runners = [place.runner(model) for model in models]
+    return fastest(runners, seconds, place.clock)
 
 
 def _versions(*names) -> dict[str, str]:

@@ -16,6 +16,7 @@ groups keep. Two steps solve it:
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,11 @@ from tf_channel_prune.planning.search import within
 
 # A group's rungs in the integer program; more are thinned out, and put back
 # one by one afterwards.
-MOST_RUNGS = 12
+MOST_RUNGS = 64
 MOST_NODES = 2000
 # Rungs that are left to choose from; with more, the solver takes seconds for
 # less than one percent of the loss.
-MOST_FREE = 500
+MOST_FREE = 150
 GAP = 0.01
 INFEASIBLE = 2  # the status in SciPy
 
@@ -62,21 +63,22 @@ def pack(ranking, table, caps) -> Packing | None:
     Returns:
         The plan, or None if no plan is within the caps.
     """
-    greedy = descend(ranking, table, caps)
-    if greedy is None:
+    program = None
+    if set(caps) <= set(PRODUCT_METRICS):
+        program = program_of(ranking, table, caps)
+    weights = None if program is None else program.relax()
+    counts = descend(ranking, table, caps, weights)
+    if counts is None:
         return None
-    best = Packing(greedy, loss_of(ranking, greedy))
-    if not set(caps) <= set(PRODUCT_METRICS):
+    best = Packing(counts, loss_of(ranking, counts))
+    if program is None:
         return best
-    solved = integer_program(ranking, table, caps, best.loss)
-    if solved is None:
-        return best
-    counts, bound = solved
+    counts, bound = program.solve(best.loss)
     if counts is not None and within(table, counts, caps):
         loss = loss_of(ranking, counts)
         if loss < best.loss:
             best = Packing(counts, loss)
-    if bound is not None:
+    if program.whole:
         best = dataclasses.replace(best, bound=min(bound, best.loss))
     return best
 
@@ -90,40 +92,13 @@ def loss_of(ranking, counts) -> float:
     )
 
 
-def integer_program(ranking, table, caps, upper: float):
-    """The best plan by the integer program, among those better than one known.
-
-    Args:
-        ranking, table, caps: See `pack`.
-        upper: The loss of a plan that is known.
-
-    Returns:
-        `(counts, bound)`: the counts are None where no better plan was found,
-        the bound where not all rungs were looked at. None where a product has
-        three sizes.
-    """
-    from scipy.optimize import milp
-
+def program_of(ranking, table, caps) -> _Program | None:
+    """The integer program; None where a product has three sizes."""
     program = _Program(ranking)
     for of, cap in caps.items():
-        if not program.add_cap(table.products(of), cap):
+        if not program.add_cap(of, table.products(of), cap):
             return None
-    bound = program.exclude(upper)
-    if bound >= upper * (1 - GAP) or program.free > MOST_FREE:
-        return None, bound if program.whole else None
-    solution = milp(
-        program.objective(),
-        constraints=program.constraints(),
-        integrality=program.integrality(),
-        bounds=program.bounds(),
-        options={"mip_rel_gap": GAP, "node_limit": MOST_NODES},
-    )
-    counts = None if solution.x is None else program.counts(solution.x)
-    if solution.status == INFEASIBLE:
-        bound = upper
-    elif solution.mip_dual_bound is not None:
-        bound = max(bound, solution.mip_dual_bound)
-    return counts, bound if program.whole else None
+    return program
 
 
 class _Program:
@@ -146,6 +121,8 @@ class _Program:
             for g in range(len(self.rungs))
         ]
         self.lower = [0.0] * self.binaries
+        self.caps: dict[str, tuple[int, float]] = {}
+        self.relaxed: Any = None
         self._products: dict[tuple, range] = {}
 
     def variables(self, g):
@@ -169,7 +146,7 @@ class _Program:
             row.update(self.count(g, times))
         return float(constant), row
 
-    def add_cap(self, products, cap) -> bool:
+    def add_cap(self, of, products, cap) -> bool:
         """Keeps a sum of products within a cap, if it is one of at most two."""
         constant, row = 0.0, {}
         for factor, sizes in products:
@@ -182,6 +159,7 @@ class _Program:
         # Rows of order one keep the solver's tolerances meaningful.
         scale = max(cap, 1.0)
         row = {v: value / scale for v, value in row.items()}
+        self.caps[of] = len(self.rows), scale
         self.rows.append((row, -np.inf, (cap - constant) / scale))
         return True
 
@@ -230,22 +208,21 @@ class _Program:
         high = constant + sum(t * float(self.kept(g).max()) for g, t in groups)
         return float(low), float(high)
 
-    def exclude(self, upper: float) -> float:
-        """Fixes binaries that no plan with a loss below `upper` can have.
+    def relax(self) -> dict[str, float] | None:
+        """Solves the linear relaxation.
 
         Returns:
-            The least loss of the linear relaxation.
+            What a unit of each capped cost is worth in losses; None where
+            the relaxation has no solution.
         """
         from scipy.optimize import linprog
         from scipy.sparse import vstack
 
         rows = self.constraints()
         same = rows.lb == rows.ub
-        above, below = (
-            np.isfinite(rows.ub) & ~same,
-            np.isfinite(rows.lb) & ~same,
-        )
-        relaxed = linprog(
+        above = np.isfinite(rows.ub) & ~same
+        below = np.isfinite(rows.lb) & ~same
+        self.relaxed = linprog(
             self.objective(),
             A_ub=vstack([rows.A[above], -rows.A[below]]),
             b_ub=np.concatenate([rows.ub[above], -rows.lb[below]]),
@@ -254,16 +231,53 @@ class _Program:
             bounds=np.column_stack([self.lower, self.upper]),
             method="highs",
         )
-        if relaxed.x is None:
-            return 0.0
-        room = upper - relaxed.fun
-        dear = relaxed.lower.marginals[: self.binaries] > room + 1e-9
-        sure = -relaxed.upper.marginals[: self.binaries] > room + 1e-9
-        for v in np.flatnonzero(dear).tolist():
+        if self.relaxed.x is None:
+            return None
+        worth = self.relaxed.ineqlin.marginals
+        place = np.cumsum(above) - 1
+        return {
+            of: -float(worth[place[row]]) / scale
+            for of, (row, scale) in self.caps.items()
+        }
+
+    def solve(self, upper: float):
+        """Looks for a plan with a loss below `upper`, that of a known one.
+
+        Returns:
+            `(counts, bound)`: the counts are None where none was found.
+        """
+        from scipy.optimize import milp
+
+        if self.relaxed.x is None:
+            return None, 0.0
+        bound = max(float(self.relaxed.fun), 0.0)
+        self.exclude(upper - self.relaxed.fun)
+        if bound >= upper * (1 - GAP) or self.free > MOST_FREE:
+            return None, bound
+        solution = milp(
+            self.objective(),
+            constraints=self.constraints(),
+            integrality=self.integrality(),
+            bounds=self.bounds(),
+            options={"mip_rel_gap": GAP, "node_limit": MOST_NODES},
+        )
+        if solution.status == INFEASIBLE:
+            return None, upper
+        if solution.mip_dual_bound is not None:
+            bound = max(bound, solution.mip_dual_bound)
+        counts = None if solution.x is None else self.counts(solution.x)
+        return counts, bound
+
+    def exclude(self, room: float) -> None:
+        """Fixes what costs more than `room` above the relaxation to change."""
+        lower, upper = (
+            part.marginals[: self.binaries]
+            for part in (self.relaxed.lower, self.relaxed.upper)
+        )
+        for v in np.flatnonzero(lower > room + 1e-9).tolist():
             self.upper[v] = 0.0
-        for v in np.flatnonzero(sure).tolist():
+        for v in np.flatnonzero(-upper > room + 1e-9).tolist():
             self.lower[v] = 1.0
-        return max(float(relaxed.fun), 0.0)
 
     @property
     def free(self) -> int:

@@ -17,15 +17,21 @@ from tf_channel_prune.planning.search import within
 HALVINGS = 8
 # With several caps, how often their shares in the price are changed.
 ROUNDS = 2
+# The least weight of a cost, as a share of the largest, and the highest price;
+# beyond it, all that can go goes.
+LEAST = 0.02
+MOST = 1e12
 
 
-def descend(ranking, table, caps) -> np.ndarray | None:
+def descend(ranking, table, caps, worth=None) -> np.ndarray | None:
     """Counts with a low sum of losses within the caps.
 
     Args:
         ranking: Ladders with losses as prices.
         table: The costs.
         caps: The most that may be left, by metric.
+        worth: What a unit of each cost is worth in losses, about. Defaults
+            to the same for the same share of every cost.
 
     Returns:
         The counts, or None if no plan is within the caps.
@@ -33,9 +39,10 @@ def descend(ranking, table, caps) -> np.ndarray | None:
     lowest = np.array([len(prices) for prices in ranking.prices])
     if not within(table, ranking.at(lowest), caps):
         return None
-    priced = _Priced(ranking, table, caps)
+    priced = _Priced(ranking, table, caps, worth)
     best = None
-    for _ in range(ROUNDS if len(caps) > 1 else 1):
+    # With one cap, or with known worths, there are no weights to look for.
+    for _ in range(1 if worth or len(caps) == 1 else ROUNDS):
         for down in priced.around_the_caps():
             counts = put_back(ranking, table, caps, ranking.at(down))
             loss = priced.loss(ranking.down(counts))
@@ -49,17 +56,28 @@ class _Priced:
     """Plans with prices on costs.
 
     Args:
-        ranking, table, caps: See `descend`.
+        ranking, table, caps, worth: See `descend`.
     """
 
-    def __init__(self, ranking, table, caps):
+    def __init__(self, ranking, table, caps, worth):
         self.ranking = ranking
         self.table = table
         self.caps = caps
         self.losses = [np.concatenate([[0.0], p]) for p in ranking.prices]
         self.movable = [g for g, own in enumerate(self.losses) if len(own) > 1]
         full = ranking.at(np.zeros(len(self.losses), np.int64))
-        self.weights = {of: 1 / max(table.total(full, of), 1e-9) for of in caps}
+        costs = {of: max(table.total(full, of), 1e-9) for of in caps}
+        worth = worth or {}
+        shares = {of: worth.get(of, 0.0) * cost for of, cost in costs.items()}
+        most = max(shares.values())
+        if not most > 0:
+            most = max(sum(float(own[-1]) for own in self.losses), 1e-9)
+            shares = dict.fromkeys(caps, most)
+        # A cost that is worth nothing now may be what is too high later.
+        self.weights = {
+            of: max(share, LEAST * most) / costs[of]
+            for of, share in shares.items()
+        }
 
     def loss(self, down) -> float:
         return sum(float(own[d]) for own, d in zip(self.losses, down))
@@ -72,15 +90,11 @@ class _Priced:
         low = np.zeros(len(self.losses), np.int64)
         if self.within(low):
             return [low]
-        price = max(sum(float(own[-1]) for own in self.losses), 1e-9)
-        floor, high = 0.0, self.settled(low, price)
+        bottom = np.array([len(own) - 1 for own in self.losses])
+        floor, price, high = 0.0, 1.0, self.settled(low, 1.0)
         while not self.within(high):
             floor, low, price = price, high, 2 * price
-            if not np.isfinite(price):
-                # Where nothing is lost any more, all the way down.
-                high = np.array([len(own) - 1 for own in self.losses])
-                break
-            high = self.settled(low, price)
+            high = bottom if price > MOST else self.settled(low, price)
         for _ in range(HALVINGS):
             if (low != high).sum() <= 1:
                 break

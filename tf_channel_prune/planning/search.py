@@ -265,15 +265,17 @@ def put_back(ranking, table, caps, counts, order=None):
         order: Groups, one entry a rung, in the order of trying. Defaults to
             the ranking's, dearest first.
     """
+    counts = np.array(counts)
     down = ranking.down(counts)
     stuck = down == 0
     for g in ranking.last_first() if order is None else order:
         if stuck[g]:
             continue
-        down[g] -= 1
-        if not within(table, ranking.at(down), caps):
-            down[g] += 1
+        before, counts[g] = counts[g], ranking.ladders[g][down[g] - 1]
+        if within(table, counts, caps):
+            down[g] -= 1
+            stuck[g] = down[g] == 0
+        else:
+            counts[g] = before
             stuck[g] = True
-        elif down[g] == 0:
-            stuck[g] = True
-    return ranking.at(down)
+    return counts

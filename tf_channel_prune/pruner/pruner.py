@@ -155,7 +155,7 @@ class Pruner:
         return analysing.known(self._subject, criterion)
 
     def measure_latency(
-        self, target="litert", threads=1, device=None, progress=True
+        self, target="litert", threads=None, device=None, progress=True
     ) -> LatencyTable:
         """Measures what `prune(of="latency")` plans with.
 
