@@ -259,6 +259,35 @@ def without_initialization(layer):
             object.__setattr__(part, name, value)
 
 
+@contextlib.contextmanager
+def layers_recorded_if(condition):
+    """While open, Keras records some calls of layers only.
+
+    Args:
+        condition: Function of `(layer, outputs)` of a call.
+    """
+    from keras.src.layers import layer as room
+
+    original = room.Node
+
+    def node(operation, call_args, call_kwargs, outputs):
+        if condition(operation, outputs):
+            original(operation, call_args, call_kwargs, outputs)
+
+    room.Node = node
+    try:
+        yield
+    finally:
+        room.Node = original
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras asks for shapes, with the backend's own tensors."""
+    from keras.src.backend.common import symbolic_scope
+
+    return symbolic_scope.in_symbolic_scope()
+
+
 def sequential(input_tensor, layers, name):
     """A Sequential model of layers that were already called in a chain."""
     first = input_tensor._keras_history.operation

@@ -10,7 +10,7 @@ layer does; otherwise the layer stays whole, with the reason:
   constant would no longer train;
 - the record must be the same with `training=True`, since a Python branch on
   `training` is decided while recording;
-- it must be the same for every batch size;
+- it must be the same for every batch size and length;
 - Keras masks must take the same way.
 """
 
@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 
 import keras
 from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
-from tf_channel_prune.graph import batches
+from tf_channel_prune.graph import comparing
 from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import open_sizes
+from tf_channel_prune.graph import sizes
 from tf_channel_prune.graph import tracing
 
 
@@ -40,7 +43,10 @@ class Opened:
         reason: Why it stays whole.
         stand_ins: By the id of a symbolic tensor, the variable or array that
             it stands for.
-        freed: What to correct where a number stood for the batch size.
+        paths: By the id of a call, the names of sub-layers around it that
+            were opened along with the layer.
+        sizes: By the id of a symbolic tensor its shape, with a `Size` where
+            it is known to depend on others.
         input_structure, output_structure: As `call` takes and gives them.
         alive: Keeps the objects behind ids.
     """
@@ -50,7 +56,8 @@ class Opened:
     nodes: list | None = None
     reason: str | None = None
     stand_ins: dict = dataclasses.field(default_factory=dict)
-    freed: batches.Freed = dataclasses.field(default_factory=batches.Freed)
+    paths: dict = dataclasses.field(default_factory=dict)
+    sizes: dict = dataclasses.field(default_factory=dict)
     input_structure: object = None
     output_structure: object = None
     alive: list = dataclasses.field(default_factory=list)
@@ -68,30 +75,56 @@ class OpenedModel:
     opened: Opened | None = None
 
 
-def open_call(operation, keras_node, shapes=None) -> Opened:
+@dataclasses.dataclass
+class _Call:
+    """How a layer is called.
+
+    Attributes:
+        shapes: Of each of its tensors, with `None` or a `Size` for a size
+            that is not known.
+        arguments: Function of such a list, numbers in their place or not,
+            that gives the arguments with fresh tensors.
+        problem: Function of a `Trace` that says why it may not be used.
+    """
+
+    shapes: list
+    arguments: Callable
+    problem: Callable = lambda found: None
+
+
+def open_call(operation, keras_node, known=None) -> Opened:
     """Opens one call of a layer inside a graph.
 
     Args:
         operation: The layer.
         keras_node: The call.
-        shapes: By the id of a symbolic tensor, its shape where it is not its
-            own (a number stood for the batch size).
+        known: By the id of a symbolic tensor, its shape with a `Size` where
+            more than nothing is known of a size.
     """
     if not isinstance(operation, keras.layers.Layer):
         return Opened(reason=f"no rule for {type(operation).__name__}")
     if not operation.built:
         return Opened(reason="it is not built")
-    shapes = shapes or {}
+    known = known or {}
+    tensors = {id(t): t for t in keras_node.input_tensors}
+    places = {key: place for place, key in enumerate(tensors)}
 
-    def arguments(batch):
-        return keras_node.arguments.convert(
-            lambda value: _fresh(value, shapes, batch)
-        )
+    def arguments(shapes):
+        def fresh(value):
+            if not isinstance(value, keras.KerasTensor):
+                return value
+            shape = shapes[places[id(value)]]
+            made = keras.KerasTensor(shape, dtype=value.dtype)
+            implicit_masks.lend(made, value, shape)
+            return made
+
+        return keras_node.arguments.convert(fresh)
 
     def problem(found):
         return implicit_masks.problem(operation, keras_node, found)
 
-    return _open(operation, arguments, problem)
+    shapes = [known.get(key, t.shape) for key, t in tensors.items()]
+    return _open(operation, _Call(shapes, arguments, problem))
 
 
 def open_model(model):
@@ -121,13 +154,15 @@ def open_model(model):
 
 
 def _open_with(model, specs) -> Opened:
-    def arguments(batch):
-        given = tree.map_structure(lambda s: s.tensor(batch), specs)
+    def arguments(shapes):
+        left = iter(shapes)
+        given = tree.map_structure(lambda s: s.tensor(next(left)), specs)
         if len(given) == 1:
             return tuple(given.values()), {}
         return (), given
 
-    return _open(model, arguments)
+    shapes = [(None, *spec.shape[1:]) for spec in tree.flatten(specs)]
+    return _open(model, _Call(shapes, arguments))
 
 
 @dataclasses.dataclass
@@ -138,10 +173,8 @@ class _Spec:
     name: str
     dtype: str
 
-    def tensor(self, batch):
-        return keras.KerasTensor(
-            (batch, *self.shape[1:]), dtype=self.dtype, name=self.name
-        )
+    def tensor(self, shape):
+        return keras.KerasTensor(shape, dtype=self.dtype, name=self.name)
 
 
 def _input_specs(model) -> dict:
@@ -202,32 +235,21 @@ def _starts_with_lookup(keras_node) -> bool:
     )
 
 
-def _fresh(value, shapes, batch):
-    """A new symbolic tensor like a call's, with or without a batch size."""
-    if not isinstance(value, keras.KerasTensor):
-        return value
-    shape = shapes.get(id(value), value.shape)
-    if batch is not None and shape and shape[0] is None:
-        shape = (batch, *shape[1:])
-    fresh = keras.KerasTensor(shape, dtype=value.dtype)
-    implicit_masks.lend(fresh, value, shape)
-    return fresh
-
-
-def _open(layer, arguments, problem=None) -> Opened:
+def _open(layer, call) -> Opened:
     """Records a call in the way that says the most.
 
     Args:
         layer: A built layer.
-        arguments: Function of a batch size (None: open) that gives fresh
-            call arguments.
-        problem: Function of a `Trace` that says why it may not be used.
+        call: How it is called.
     """
     failures, problems = [], []
-    for sized in (False, True):
+    for record in (_record, _record_with_sizes):
         for stand_in in (True, False):
             try:
-                found = _record(layer, arguments, sized, stand_in, problem)
+                found = record(layer, call, stand_in)
+            except sizes.NotExactError as error:
+                problems.append(str(error))
+                continue
             except Exception as error:  # any user code may run here
                 lines = str(error).strip().splitlines()
                 first = lines[0] if lines else type(error).__name__
@@ -239,48 +261,101 @@ def _open(layer, arguments, problem=None) -> Opened:
     return Opened(reason=(problems + failures)[0])
 
 
-def _record(layer, arguments, sized, stand_in, problem) -> Opened:
-    def run(batch, **extra):
-        args, kwargs = arguments(batch)
-        inputs = [
-            leaf
-            for leaf in tree.flatten((args, kwargs))
-            if isinstance(leaf, keras.KerasTensor)
-        ]
-        kwargs = {**kwargs, **extra}
-        found = tracing.trace(layer, args, kwargs, inputs, stand_in)
-        return found, args[0] if args else kwargs
+def _record(layer, call, stand_in) -> Opened:
+    """Records a call that needs no sizes."""
+    shapes = [_honest(shape) for shape in call.shapes]
+    run = _Run(layer, call, stand_in)
+    found = run(shapes)
+    reason = run.problem(found, shapes) or call.problem(found)
+    if reason is None and any(_wants_sizes(node) for node in found.nodes):
+        reason = "it computes with a size that is not known"
+    if reason is not None:
+        return Opened(reason=reason)
+    return _opened(found)
 
-    batch = batches.PRIMES[0] if sized else None
-    found, structure = run(batch)
-    if found.problem is None and problem is not None:
-        found.problem = problem(found)
-    if found.problem is not None:
-        return Opened(reason=found.problem)
-    if not tracing.same(found, run(batch)[0]):
-        return Opened(reason="its call differs from run to run")
-    if "training" in inspect.signature(layer.call).parameters:
-        for mode in (False, True):
-            if not tracing.same(found, run(batch, training=mode)[0]):
-                return Opened(
-                    reason="its call takes another path while training"
-                )
-    freed = batches.Freed()
-    if sized:
-        try:
-            freed = batches.freed(found, run(batches.PRIMES[1])[0])
-        except batches.NotExactError as error:
-            return Opened(reason=str(error))
-    if any(_wants_sizes(node) for node in found.nodes):
-        return Opened(reason="it computes with a size that is not known")
+
+def _record_with_sizes(layer, call, stand_in) -> Opened:
+    """Records a call with numbers for its sizes, and opens them again."""
+    run = _Run(layer, call, stand_in)
+    shapes, found = sizes.first_that_runs(
+        sizes.numbered(call.shapes), lambda shapes: run(shapes, sizes.FIRST)
+    )
+    reason = run.problem(found, shapes, sizes.FIRST)
+    if reason is not None:
+        return Opened(reason=reason)
+    other = run(shapes, sizes.SECOND)
+    if not run.holds(found, other, shapes):
+        return Opened(reason="its calls depend on a size that is not known")
+    args, kwargs = call.arguments([_honest(shape) for shape in shapes])
+    found, known = open_sizes.opened(layer, found, other, shapes, args, kwargs)
+    reason = call.problem(found)
+    if reason is not None:
+        return Opened(reason=reason)
+    return _opened(found, known)
+
+
+class _Run:
+    """Runs a call and records it."""
+
+    def __init__(self, layer, call, stand_in):
+        self.layer = layer
+        self.call = call
+        self.stand_in = stand_in
+
+    def __call__(self, shapes, primes=(), **extra):
+        """The record with numbers in place of unknown sizes."""
+        args, kwargs = self.call.arguments(sizes.numbers(shapes, primes))
+        return tracing.trace(
+            self.layer,
+            args,
+            {**kwargs, **extra},
+            self.stand_in,
+            primes,
+        )
+
+    def problem(self, found, shapes, primes=()) -> str | None:
+        """Why a record is not all that the layer does."""
+        if found.problem is not None:
+            return found.problem
+        if not comparing.same(found, self(shapes, primes)):
+            return "its call differs from run to run"
+        if "training" in inspect.signature(self.layer.call).parameters:
+            for mode in (False, True):
+                again = self(shapes, primes, training=mode)
+                if not comparing.same(found, again):
+                    return "its call takes another path while training"
+        return None
+
+    def holds(self, found, other, shapes) -> bool:
+        """Whether two records foretell a third, of equal and even sizes.
+
+        Code may do something else where sizes are equal, or small, or where
+        a window fits.
+        """
+        for test in sizes.TESTS:
+            try:
+                third = self(shapes, test)
+            except Exception:  # such sizes may be too small or too large
+                continue
+            return comparing.foretell(found, other, third, test)
+        return False
+
+
+def _honest(shape) -> tuple:
+    """A shape as Keras shows it."""
+    return tuple(None if isinstance(n, sizes.Size) else n for n in shape)
+
+
+def _opened(found, known=None) -> Opened:
     return Opened(
         found.inputs,
         tree.flatten(found.result),
         found.nodes,
         None,
         found.stand_ins,
-        freed,
-        structure,
+        found.paths,
+        known or {},
+        found.given,
         found.result,
         found.alive,
     )

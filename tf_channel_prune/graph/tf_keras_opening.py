@@ -21,7 +21,7 @@ from tf_channel_prune.graph.tf_keras_internals import is_tensor
 from tf_channel_prune.graph.tf_keras_internals import node_of
 
 
-def open_call(operation, call, shapes=None) -> Opened:
+def open_call(operation, call, known=None) -> Opened:
     """Opens one call of a layer inside a graph."""
     if not operation.built:
         return Opened(reason="it is not built")
