@@ -120,7 +120,7 @@ def test_a_killed_analysis_on_data_goes_on(model, data, tmp_path):
     class Killed(Exception):
         pass
 
-    results = pruner.workspace.results(pruner._origin_of(None, "loss"))
+    results = pruner.workspace.results(pruner._subject.origin(None, "loss"))
     add, calls = type(results).add, []
 
     def killing(self, *line):

@@ -27,6 +27,18 @@ def evaluate(model):
     calls.append(1)
     return -float(np.square(np.asarray(model(x)) - y).mean())
 
+def largeness(model):
+    return float(np.abs(np.asarray(model(x))).sum())
+
+def data():
+    return x, y
+
+def inputs():
+    return x
+
+def exits():
+    raise SystemExit(3)
+
 def train(model):
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(x, y, verbose=0)
@@ -123,46 +135,164 @@ def test_every_action_in_a_row(work, capsys):
     assert slim.count_params() < load_model("dense.keras").count_params()
 
 
+RUN = (
+    "--action=run",
+    "--model=dense.keras",
+    "--workspace=space",
+    "--train=mine.py:train",
+)
+
+
 def test_run_and_run_again(work, capsys):
     command = (
-        "--action=run",
-        "--model=dense.keras",
-        "--workspace=space",
+        *RUN,
         "--ratio=0.5",
         "--iterations=2",
         "--divisor=1",
         "--evaluate=mine.py:evaluate",
-        "--train=mine.py:train",
+        "--tolerance=9",
         "--output=slim.keras",
     )
     assert run(*command) == 0
     out = capsys.readouterr().out
-    assert "Iteration 1 of 2: ratio 0.2929" in out  # 1 - sqrt(0.5)
+    assert "29.3%" in out  # 1 - sqrt(0.5)
     assert "baseline" in out and "score" in out
-    before = files()
-    slim = pathlib.Path("slim.keras").read_bytes()
-    assert len(files("space/models")) == 2
+    before = {name: pathlib.Path(name).read_bytes() for name in files("space")}
+    [rounds] = [name for name in before if name.endswith("rounds.json")]
+    assert [r["accepted"] for r in json.loads(before[rounds])["rounds"]] == [
+        True,
+        True,
+    ]
+    slim = load_model("slim.keras").get_weights()
+    pathlib.Path("mine.py").write_text(
+        FUNCTIONS.replace("model.compile", "raise ValueError('trained again')")
+    )
+    sys.modules.pop(f"tf_channel_prune_user:{work / 'mine.py'}")
     assert run(*command) == 0
-    again = capsys.readouterr().out
-    assert again.count("was finished before") == 2
-    assert files() == before
-    assert len(slim) == pathlib.Path("slim.keras").stat().st_size
+    assert set(files("space")) == set(before)
+    again = load_model("slim.keras").get_weights()
+    assert all((a == b).all() for a, b in zip(slim, again, strict=True))
 
 
 def test_steps_may_be_linear(work, capsys):
-    assert (
-        run(
-            "--action=run",
-            "--model=dense.keras",
-            "--workspace=space",
-            "--ratio=0.4",
-            "--iterations=2",
-            "--steps=linear",
-            "--train=mine.py:train",
-        )
-        == 0
+    assert run(*RUN, "--ratio=0.4", "--iterations=2", "--steps=linear") == 0
+    out = capsys.readouterr().out
+    assert "20.0%" in out and "40.0%" in out
+    [path] = [line for line in out.splitlines() if line.startswith("Model: ")]
+    assert os.path.exists(path.removeprefix("Model: "))
+
+
+def test_a_run_by_recipes_stops_at_the_drop_that_is_allowed(work, capsys):
+    command = (
+        "--action=run",
+        "--model=dense.keras",
+        "--workspace=space",
+        "--max_drop=1e-9",
+        "--data=mine.py:data",
+        "--epochs=1",
+        "--loss=mse",
+        "--learning_rate=1e-9,2e-9",
+        "--evaluate=mine.py:largeness",
+        "--teacher=dense.keras",
+        "--output=slim.keras",
     )
-    assert "Iteration 1 of 2: ratio 0.2000" in capsys.readouterr().out
+    assert run(*command) == 0
+    assert "Rounds (baseline score" in capsys.readouterr().out
+    [rounds] = [name for name in files("space") if name.endswith("rounds.json")]
+    rounds = json.loads(pathlib.Path(rounds).read_text())["rounds"]
+    tried = [entry for entry in rounds if entry["score"] is not None]
+    assert {entry["recipe"] for entry in tried} <= {
+        "sgd 1e-09 cosine",
+        "sgd 2e-09 cosine",
+    }
+    for entry in tried:
+        assert entry["accepted"] == (entry["drop"] <= 1e-9)
+    assert not all(entry["accepted"] for entry in tried)
+
+
+def test_finetune_by_recipes_goes_on_from_its_states(work):
+    assert run(*PRUNE, "--ratio=0.3", "--output=sparse.keras") == 0
+    command = (
+        "--action=finetune",
+        "--model=sparse.keras",
+        "--workspace=space",
+        "--data=mine.py:data",
+        "--epochs=2",
+        "--loss=mse",
+        "--learning_rate=0.01",
+    )
+    assert run(*command, "--output=tuned.keras") == 0
+    [states] = [name for name in files("space") if "/finetune/" in name]
+    written = os.stat(states).st_mtime_ns
+    assert run(*command) == 0
+    assert os.stat(states).st_mtime_ns == written
+    one, other = (
+        load_model("tuned.keras"),
+        load_model("space/models/sparse-tuned.keras"),
+    )
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert (a == b).all()
+
+
+def test_report(work, capsys):
+    ana = (*ANA, "--evaluate=mine.py:evaluate")
+    assert run(*ana, "--criterion=l1") == 0
+    assert run(*RUN, "--ratio=0.4", "--iterations=1") == 0
+    capsys.readouterr()
+    assert run("--action=report", "--workspace=space") == 0
+    out = capsys.readouterr().out
+    assert "channels by l1, scored by evaluate" in out
+    for text in ("Plans", "flops removed", "Rounds", "Models", "slim.keras"):
+        assert text in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_report_of_an_analysis_that_was_killed(work, capsys):
+    assert run(*ANA, "--evaluate=mine.py:evaluate") == 0
+    [path] = files("space")
+    lines = pathlib.Path(path).read_text().splitlines(keepends=True)
+    pathlib.Path(path).write_text("".join(lines[:4]))
+    capsys.readouterr()
+    assert run("--action=report", "--workspace=space") == 0
+    assert "not finished: 3 scores are known" in capsys.readouterr().out
+
+
+def test_export(work, capsys):
+    keras.models.load_model("dense.keras").save("slim.keras")
+    export = ("--action=export", "--model=slim.keras")
+    assert run(*export, "--output=served") == 0
+    assert os.path.exists("served/saved_model.pb")
+    litert = (*export, "--format=litert", "--output=m.tflite")
+    assert run(*litert, "--quantize=int8", "--data=mine.py:inputs") == 0
+    assert os.path.getsize("m.tflite") > 0
+    assert "LiteRT: m.tflite" in capsys.readouterr().out
+
+
+def test_code_of_ones_own_is_run_first(work):
+    pathlib.Path("layers.py").write_text(OWN_LAYER)
+    assert run("--action=flops", "--model=own.keras", "--code=layers.py") == 1
+    assert cli.main(["", "--action=flops", "--model=dense.keras"]) == 0
+    from importlib import util
+
+    spec = util.spec_from_file_location("made", "layers.py")
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    keras.Sequential([keras.Input((4,)), module.Twice()]).save("own.keras")
+    keras.saving.get_custom_objects().pop("mine>Twice")
+    sys.modules.pop(f"tf_channel_prune_user:{work / 'layers.py'}")
+    command = ("--action=flops", "--model=own.keras")
+    assert run(*command) == 1
+    assert run(*command, "--code=layers.py") == 0
+
+
+OWN_LAYER = """
+import keras
+
+@keras.saving.register_keras_serializable("mine")
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return x * 2
+"""
 
 
 def test_flags_from_a_file(work):
@@ -186,12 +316,6 @@ def test_help(capsys):
 
 ANA = ("--action=ana", "--model=dense.keras", "--workspace=space")
 PRUNE = ("--action=prune", "--model=dense.keras", "--workspace=space")
-RUN = (
-    "--action=run",
-    "--model=dense.keras",
-    "--workspace=space",
-    "--train=mine.py:train",
-)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +366,28 @@ RUN = (
             ),
             "holds no channel masks",
         ),
-        (RUN, "between 0 and 1"),
+        (RUN, "Give one of ratio and max_drop"),
+        ((*RUN[:3], "--ratio=0.5"), "needs --train or --data, and not both"),
+        (
+            (*RUN[:3], "--ratio=0.5", "--data=mine.py:exits"),
+            "exits() raised SystemExit",
+        ),
+        ((*RUN, "--max_drop=nan"), "max_drop is the loss of score"),
+        ((*RUN, "--max_drop=0.1"), "run needs evaluate"),
+        ((*RUN, "--ratio=0.999"), "can be removed with these limits"),
+        (("--action=report", "--workspace=none"), "no workspace none"),
+        (("--action=report", "--workspace=."), "is empty"),
+        (("--action=export", "--model=dense.keras"), "needs --output"),
+        (
+            (
+                "--action=export",
+                "--model=dense.keras",
+                "--output=a",
+                "--quantize=int8",
+            ),
+            "goes with --format=litert",
+        ),
+        (("--action=flops", "--code=none.py"), "no file none.py"),
         ((*RUN, "--ratio=1000"), "between 0 and 1"),
         ((*RUN, "--ratio=0.5", "--iterations=0"), "at least 1"),
         (
@@ -259,7 +404,8 @@ def test_what_goes_wrong_is_one_sentence(work, capsys, arguments, message):
     assert sentence.startswith("Error: ") and message in sentence
     assert "Traceback" not in error
     left = set(files()) - set(before)
-    assert not [name for name in left if "plans" not in name]
+    kept = ("plans", "rounds.json")  # what a second try goes on from
+    assert not [name for name in left if not any(k in name for k in kept)]
 
 
 def test_training_that_revives_channels_is_refused(work, capsys):

@@ -1,9 +1,12 @@
 """`import tf_channel_prune` costs next to nothing."""
 
+import pathlib
 import subprocess
 import sys
 
 import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 HEAVY = (
     "tensorflow",
@@ -59,3 +62,14 @@ def test_every_public_name_exists():
     import tf_channel_prune as tcp
 
     assert [n for n in tcp.__all__ if not hasattr(tcp, n)] == []
+
+
+@pytest.mark.parametrize("module", ["tf_keras_opening", "tf_ops"])
+def test_a_module_may_be_the_first_to_import_tf_keras(module):
+    """The masks' holder is imported in the middle of that very import."""
+    code = (
+        "import sys; import tf_channel_prune; "
+        "assert 'tf_keras' not in sys.modules; "
+        f"import tf_channel_prune.graph.{module}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -144,8 +144,8 @@ def test_the_analysis_leaves_the_copy_as_it_was(pruner):
         return 0.0
 
     pruner.ana(evaluate, ratios=[0.5], progress=False)
-    pruner.workspace = type(pruner.workspace)(pruner.workspace.path / "again")
-    pruner.ana(evaluate, ratios=[0.5], progress=False)
+    again = tcp.Pruner(pruner.model, pruner.workspace.path / "again")
+    again.ana(evaluate, ratios=[0.5], progress=False)
     for first, second in zip(scores[:3], scores[3:]):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(

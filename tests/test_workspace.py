@@ -29,10 +29,11 @@ def test_results_are_on_disk_one_by_one(tmp_path):
     again = Workspace(tmp_path).results(ORIGIN)
     assert again.known == {("", 0): 0.9, ("a", 3): 0.8}
     assert again.ratios is None
-    again.finish((0.1, 0.5))
-    again.finish((0.1, 0.5))
+    again.finish((0.1, 0.5), {"a": 8})
+    again.finish((0.1, 0.5), {"a": 8})
     assert len(results.path.read_text().splitlines()) == 4
-    assert Workspace(tmp_path).results(ORIGIN).ratios == (0.1, 0.5)
+    known = Workspace(tmp_path).results(ORIGIN)
+    assert (known.ratios, known.sizes) == ((0.1, 0.5), {"a": 8})
 
 
 @pytest.mark.parametrize("cut", range(1, 50))

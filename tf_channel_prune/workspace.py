@@ -4,7 +4,9 @@ One folder holds everything of a model's pruning:
 
     analysis/<key>.jsonl   one result a line, written as it comes
     plans/<name>.json      every plan
-    models/<name>.keras    sparse and slim models
+    models/<name>.keras    sparse and slim models of the command line
+    finetune/<key>/        states of trainings, one file a recipe
+    runs/<key>/            rounds.json, states of trainings, slim.keras
 
 An analysis is kept under a digest of what it was made from (graph, weights,
 groups, criterion), so another model or other weights never reuse or overwrite
@@ -37,10 +39,14 @@ class Workspace:
         path: The folder; it is made when something is first written.
 
     Raises:
-        PruningError: If the path is a file.
+        PruningError: If the path is a file, or no path at all.
     """
 
     def __init__(self, path):
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+            raise PruningError(
+                f"The workspace is the path of a folder; got {path!r}."
+            )
         self.path = pathlib.Path(path)
         self._depth = 0
         if self.path.exists() and not self.path.is_dir():
@@ -99,14 +105,31 @@ class Workspace:
             if path == own or not lines:
                 continue
             try:
-                other = dict(json.loads(lines[0])["origin"])
-            except (ValueError, KeyError, TypeError):
+                other = _origin(path, lines[0])
+            except StaleFileError:
                 found[path.name] = ["format"]
                 continue
             found[path.name] = [
                 name for name in origin if other.get(name) != origin[name]
             ]
         return found
+
+    def analyses(self) -> list[Results]:
+        """Everything in `analysis/`, by file name.
+
+        Raises:
+            StaleFileError: If a file cannot be read.
+        """
+        found = []
+        for path in self.files("analysis/*.jsonl"):
+            lines = _whole_lines(path)
+            if lines:
+                found.append(Results(path, _origin(path, lines[0])))
+        return found
+
+    def files(self, pattern: str) -> list[pathlib.Path]:
+        """The files in the workspace that fit a pattern, sorted."""
+        return sorted(self.path.glob(pattern))
 
     def save_plan(self, text: str, name: str) -> pathlib.Path:
         """Writes a plan under a name of its own; the same plan, the same name.
@@ -126,6 +149,10 @@ class Workspace:
         Raises:
             PruningError: If there is no such file.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise PruningError(
+                f"plan is a plan, or the name of its file; got {path!r}."
+            )
         given = pathlib.Path(path)
         inside = self.path / "plans" / given.name
         for candidate in (
@@ -151,6 +178,7 @@ class Results:
     Attributes:
         known: Scores by `(group, removed units)`.
         ratios: The ratios of the last analysis that was finished, or None.
+        sizes: How many channels each group has, once it is finished.
         path: The file.
 
     Raises:
@@ -162,6 +190,7 @@ class Results:
         self.origin = origin
         self.known: dict[tuple[str, int], float] = {}
         self.ratios: tuple[float, ...] | None = None
+        self.sizes: dict[str, int] = {}
         if path.exists():
             self._read()
 
@@ -170,11 +199,17 @@ class Results:
         self._append({"group": group, "removed": removed, "score": score})
         self.known[group, removed] = score
 
-    def finish(self, ratios) -> None:
-        """Notes that all results of these ratios are there."""
+    def finish(self, ratios, sizes: dict[str, int]) -> None:
+        """Notes that all results of these ratios are there.
+
+        Args:
+            ratios: The shares of each group that were tried.
+            sizes: How many channels each group has.
+        """
         if self.ratios != tuple(ratios):
-            self._append({"finished": list(ratios)})
+            self._append({"finished": list(ratios), "sizes": sizes})
             self.ratios = tuple(ratios)
+            self.sizes = dict(sizes)
 
     def _read(self):
         try:
@@ -184,6 +219,7 @@ class Results:
             for line in lines[1:]:
                 if "finished" in line:
                     self.ratios = tuple(line["finished"])
+                    self.sizes = dict(line["sizes"])
                 else:
                     key = line["group"], line["removed"]
                     self.known[key] = float(line["score"])
@@ -206,6 +242,15 @@ class Results:
             file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _origin(path, line) -> dict[str, Any]:
+    try:
+        return dict(json.loads(line)["origin"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StaleFileError(
+            f"{path} cannot be used: {error}. Move it away."
+        ) from error
 
 
 def _line(value) -> bytes:

@@ -9,6 +9,7 @@ from tf_channel_prune.analysis import analyse
 from tf_channel_prune.analysis import assemble
 from tf_channel_prune.analysis import check_ratios
 from tf_channel_prune.analysis import score_of
+from tf_channel_prune.analysis import sizes_of
 from tf_channel_prune.analysis import steps
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.errors import PruningError
@@ -52,7 +53,7 @@ def test_steps():
 def run(results, measure):
     todo = steps(CHANNELS, SCORES, RATIOS)
     analyse(todo, CHANNELS.unit_count, measure, results)
-    return assemble(CHANNELS, results.known, RATIOS)
+    return assemble(sizes_of(CHANNELS), results.known, RATIOS)
 
 
 def test_curves():
@@ -130,6 +131,6 @@ def test_a_failure_names_group_and_ratio_and_keeps_the_rest():
 
 @pytest.mark.parametrize("ratios", [[], [0.0], [0.5, 1.0], [float("nan")]])
 def test_wrong_ratios_are_refused(ratios):
-    with pytest.raises(PruningError, match="ratios are shares"):
+    with pytest.raises(PruningError, match="ratios is a list of shares"):
         check_ratios(ratios)
     assert check_ratios([0.5, 0.1, 0.5]) == (0.1, 0.5)

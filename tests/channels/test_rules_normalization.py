@@ -248,6 +248,13 @@ def test_half_precision(row, policy):
     prune_and_compare(randomise(keras.Model(inputs, x)), tolerance=3e-2)
 
 
+@pytest.mark.parametrize("axis", [[1, 3], [1, 2]])
+def test_rms_norm_that_scales_other_axes(axis):
+    layer = layers.RMSNormalization(axis=axis, name="m")
+    channels, _, _ = prune_and_compare(between(layer, (4, 4, 3)))
+    assert reasons(channels)["a"] == "m scales other axes than its own"
+
+
 def test_sparse_norms_survive_saving(tmp_path):
     layer = layers.LayerNormalization(scale=False, name="m")
     model = between(lambda x: layers.UnitNormalization()(layer(x)))

@@ -28,6 +28,19 @@ STEPS = {
     ),
     "flatten": ((3, 2, 2, 3), lambda: layers.Flatten(), {"a": 4}),
     "reshape": ((3, 4, 3), lambda: layers.Reshape((8, 2)), {"a": 2}),
+    "layer norm": (IMAGES, lambda: layers.LayerNormalization(), {"a": 4}),
+    "layer norm, two axes": (
+        IMAGES,
+        lambda: layers.LayerNormalization(axis=[2, 3]),
+        {"a": 4},
+    ),
+    "rms norm": (IMAGES, lambda: layers.RMSNormalization(), {"a": 4}),
+    "group norm": (IMAGES, lambda: layers.GroupNormalization(2), {"a": 2}),
+    "layer norm in steps of steps": (
+        (2, 3, 5, 3),
+        lambda: layers.TimeDistributed(layers.LayerNormalization()),
+        {"a": 4},
+    ),
     "lstm": ((3, 5, 3), lambda: layers.LSTM(6), {"a": 4, "m": 6}),
     "separable": (
         IMAGES,
@@ -57,6 +70,12 @@ def test_time_distributed_over_unknown_steps():
     layer = layers.TimeDistributed(layers.Dense(6), name="m")
     channels, _, _ = prune_and_compare(wrapped(layer, (None, 3)))
     assert sizes(channels) == {"a": 4, "m": 6}
+
+
+def test_statistics_at_unknown_steps():
+    layer = layers.TimeDistributed(layers.LayerNormalization(), name="m")
+    channels, _, _ = prune_and_compare(wrapped(layer, (None, 3, 3)))
+    assert sizes(channels) == {"a": 4}
 
 
 def test_steps_that_are_channels_are_frozen():

@@ -16,7 +16,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.finetune import Round
 from tf_channel_prune.finetune import Target
-from tf_channel_prune.finetune.run import Steps
+from tf_channel_prune.finetune.targets import Steps
 
 
 def walk(target, accept):

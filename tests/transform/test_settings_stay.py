@@ -114,16 +114,17 @@ def test_samples_are_compared_and_the_difference_printed(dense, capsys):
     sparse = tcp.prune(dense, ratio=0.3)
     samples = np.ones((5, 6, 6, 2), "float32")
     seen = []
-    compare = verify.compare
+    outputs = verify._outputs
 
-    def watched(first, second, inputs):
-        seen.append(inputs)
-        return compare(first, second, inputs)
+    def watched(model, inputs):
+        seen.append((model.name, inputs))
+        return outputs(model, inputs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "compare", watched)
+        patch.setattr(verify, "_outputs", watched)
         tcp.transform(sparse, samples)
-    assert seen[-1] is samples
+    # The sparse model first, on everything; then the slim one.
+    assert [inputs is samples for _, inputs in seen] == [0, 1, 0, 1]
     assert "largest output difference" in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ from tf_channel_prune.analysis.run import analyse_many
 from tf_channel_prune.analysis.run import assemble
 from tf_channel_prune.analysis.run import check_ratios
 from tf_channel_prune.analysis.run import score_of
+from tf_channel_prune.analysis.run import sizes_of
 from tf_channel_prune.analysis.run import steps
 from tf_channel_prune.analysis.sensitivity import Sensitivity
 from tf_channel_prune.analysis.sensitivity import removed_at
@@ -28,5 +29,6 @@ __all__ = [
     "curves_of",
     "removed_at",
     "score_of",
+    "sizes_of",
     "steps",
 ]

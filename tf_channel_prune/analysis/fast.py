@@ -21,6 +21,7 @@ import numpy as np
 
 from tf_channel_prune.analysis.run import BASELINE
 from tf_channel_prune.analysis.run import Results
+from tf_channel_prune.analysis.run import sizes_of
 from tf_channel_prune.analysis.sensitivity import Sensitivity
 from tf_channel_prune.analysis.sensitivity import removed_at
 from tf_channel_prune.channels import ChannelGroup
@@ -112,23 +113,20 @@ def analyse_fast(
             score(curve, todo)
     points = sum(len(curve.scored()) for curve in curves)
     grid = sum(len(curve.at) for curve in curves)
-    return curves_of(channels, known), Effort(points + 1, grid + 1)
+    return curves_of(sizes_of(channels), known), Effort(points + 1, grid + 1)
 
 
-def curves_of(channels: Channels, known) -> Sensitivity:
+def curves_of(sizes: dict[str, int], known) -> Sensitivity:
     """The curves through all points that are known.
 
     Args:
-        channels: The labels of the model.
+        sizes: How many channels each group has.
         known: Scores by group name and removed count.
     """
     curves: dict[str, dict[float, float]] = {}
-    for group in channels.prunable:
-        removed = sorted(n for name, n in known if name == group.name and n)
-        curves[group.name] = {
-            n / group.size: known[group.name, n] for n in removed
-        }
-    sizes = {group.name: group.size for group in channels.prunable}
+    for group, size in sizes.items():
+        removed = sorted(n for name, n in known if name == group and n)
+        curves[group] = {n / size: known[group, n] for n in removed}
     return Sensitivity(known[BASELINE, 0], curves, sizes)
 
 

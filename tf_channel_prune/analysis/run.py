@@ -64,11 +64,15 @@ def check_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
     Raises:
         PruningError: If there is none, or one is not between 0 and 1.
     """
-    ratios = tuple(sorted({float(ratio) for ratio in ratios}))
+    given = ratios
+    try:
+        ratios = tuple(sorted({float(ratio) for ratio in ratios}))
+    except (TypeError, ValueError):
+        ratios = ()
     if not ratios or not all(0 < ratio < 1 for ratio in ratios):
         raise PruningError(
-            "ratios are shares of a group, each between 0 and 1; got "
-            f"{list(ratios)}."
+            "ratios is a list of shares of a group, each between 0 and 1; got "
+            f"{given!r}."
         )
     return ratios
 
@@ -156,17 +160,20 @@ def analyse_many(
         on_result(str(step))
 
 
-def assemble(channels: Channels, known: Known, ratios) -> Sensitivity:
+def sizes_of(channels: Channels) -> dict[str, int]:
+    """How many channels each group that can be pruned has."""
+    return {group.name: group.size for group in channels.prunable}
+
+
+def assemble(sizes: dict[str, int], known: Known, ratios) -> Sensitivity:
     """The curves from the results of all steps."""
     baseline = known[BASELINE, 0]
     curves = {}
-    for group in channels.prunable:
-        at = {ratio: removed_at(group.size, ratio) for ratio in ratios}
-        curves[group.name] = {
-            ratio: known[group.name, n] if n else baseline
-            for ratio, n in at.items()
+    for group, size in sizes.items():
+        at = {ratio: removed_at(size, ratio) for ratio in ratios}
+        curves[group] = {
+            ratio: known[group, n] if n else baseline for ratio, n in at.items()
         }
-    sizes = {group.name: group.size for group in channels.prunable}
     return Sensitivity(baseline, curves, sizes)
 
 
@@ -184,7 +191,7 @@ def score_of(evaluate: Callable[[], object], of: str) -> float:
         value = evaluate()
     except PruningError:
         raise
-    except Exception as error:  # the user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function: anything
         raise PruningError(
             f"evaluate raised {type(error).__name__} on {of}: {error}"
         ) from error

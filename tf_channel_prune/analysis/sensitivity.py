@@ -121,5 +121,4 @@ class Sensitivity:
         from tf_channel_prune.report.tables import sensitivity_table
         from tf_channel_prune.report.tables import to_text
 
-        columns = len({r for curve in self.curves.values() for r in curve})
-        return to_text(sensitivity_table(self), 44 + 11 * columns)
+        return to_text(sensitivity_table(self))

@@ -10,6 +10,7 @@ from tf_channel_prune.channels.rules import Change
 from tf_channel_prune.channels.rules import Product
 from tf_channel_prune.channels.rules import Rule
 from tf_channel_prune.channels.rules import register_rule
+from tf_channel_prune.channels.walk import as_patterns
 from tf_channel_prune.channels.walk import understood
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Channels",
     "Product",
     "Rule",
+    "as_patterns",
     "register_rule",
     "understood",
 ]

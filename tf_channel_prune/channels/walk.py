@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 
 from tf_channel_prune.channels.labels import Labels
 from tf_channel_prune.channels.rules import rule_for
@@ -109,12 +110,31 @@ def _unknown(node) -> str:
     return text
 
 
+def as_patterns(exclude) -> tuple[str, ...]:
+    """What `exclude=` takes, one name or several, as a tuple of them.
+
+    Raises:
+        PruningError: If it holds anything but text.
+    """
+    patterns = exclude
+    if isinstance(exclude, str):
+        patterns = (exclude,)
+    elif isinstance(exclude, Iterable):
+        patterns = tuple(exclude)
+    if not isinstance(patterns, tuple) or not all(
+        isinstance(pattern, str) for pattern in patterns
+    ):
+        raise PruningError(
+            "exclude is a layer's name, a pattern of names, or a list of "
+            f"them; got {exclude!r}."
+        )
+    return patterns
+
+
 def _excluded(graph, exclude) -> set[str]:
     names = [node.name for node in graph.nodes]
     found: set[str] = set()
-    if isinstance(exclude, str):
-        exclude = [exclude]
-    for pattern in exclude:
+    for pattern in as_patterns(exclude):
         matches = {
             name
             for name in names

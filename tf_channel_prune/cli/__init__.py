@@ -12,6 +12,7 @@ import sys
 from absl import flags
 
 from tf_channel_prune.cli.actions import ACTIONS
+from tf_channel_prune.cli.functions import load_file
 from tf_channel_prune.cli.options import USAGE
 from tf_channel_prune.cli.options import define_flags
 from tf_channel_prune.errors import PruningError
@@ -35,6 +36,8 @@ def main(argv=None) -> int:
                 f"Say what to do: --action={'|'.join(ACTIONS)}. "
                 "tf-channel-prune --help explains it."
             )
+        if values.code:
+            load_file(values.code, "code")
         ACTIONS[values.action](values)
     except (PruningError, flags.Error) as error:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
 from tf_channel_prune import api
+from tf_channel_prune import finetune as tuning
 from tf_channel_prune.analysis import score_of
+from tf_channel_prune.cli.functions import call
 from tf_channel_prune.cli.functions import load_function
+from tf_channel_prune.cli.reporting import report
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.graph.files import check_model_path
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.graph.loading import load_model
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.planning import exactly_one
-from tf_channel_prune.planning.budget import check_target
 from tf_channel_prune.pruner import Pruner
 from tf_channel_prune.report import tables
+from tf_channel_prune.report.progress import progress_bar
 from tf_channel_prune.workspace import Workspace
 
 
@@ -58,11 +62,26 @@ def _prune(values) -> None:
 
 
 def _finetune(values) -> None:
-    train = _function(values, "train")
+    how = _training(values)
+    evaluate = _evaluate(values)
     output = _output(values) or _named(values, _stem(values) + "-tuned")
     sparse = _model(values)
-    _train(train, sparse)
-    _save(sparse, output)
+    Masks(sparse)  # says so where it holds none
+    if "train" in how:
+        outcome = tuning.train_by(sparse, how["train"], seed=values.seed)
+    else:
+        recipes = tuning.as_recipes(how["recipes"])
+        epochs = sum(recipe.epochs for recipe in recipes)
+        with _states(values), progress_bar("finetune", epochs) as advance:
+            outcome = tuning.finetune(
+                sparse,
+                evaluate=evaluate,
+                seed=values.seed,
+                folder=_folder(values, sparse),
+                advance=advance,
+                **how,
+            )
+    _save(outcome.model, output)
 
 
 def _transform(values) -> None:
@@ -71,29 +90,29 @@ def _transform(values) -> None:
 
 
 def _run(values) -> None:
-    """ana, then iterations of prune and finetune, then transform."""
-    ratios = _ratios(values)
-    train = _function(values, "train")
-    evaluate = _function(values, "evaluate") if values.evaluate else None
+    """ana, then rounds of prune and finetune, then transform."""
+    how = _training(values)
+    evaluate = _evaluate(values)
     output = _output(values)
     pruner = _pruner(values)
-    with pruner.workspace.lock():
-        if evaluate is not None:
-            print(pruner.ana(evaluate, criterion=values.criterion))
-        sparse = None
-        key = _run_key(values, pruner)
-        for number, ratio in enumerate(ratios, start=1):
-            path = _named(values, f"run-{key}-{number}")
-            if path.exists():
-                print(f"Iteration {number} was finished before: {path}")
-                sparse = _load(values, path)
-                continue
-            print(f"Iteration {number} of {len(ratios)}: ratio {ratio:.4f}")
-            sparse = pruner.prune(ratio, model=sparse, **_how(values))
-            _train(train, sparse)
-            _save(sparse, path)
-        slim = api.transform(sparse)
-        _save(slim, output or _named(values, path.stem + "-slim"))
+    limits = _how(values)
+    slim = pruner.run(
+        evaluate=evaluate,
+        ratio=values.ratio,
+        max_drop=values.max_drop,
+        tolerance=values.tolerance,
+        rounds=values.iterations,
+        steps=values.steps,
+        of=limits.pop("of"),
+        criterion=limits.pop("criterion"),
+        limits=limits,
+        seed=values.seed,
+        **how,
+    )
+    if output is None:
+        print(f"Model: {pruner.history.folder / 'slim.keras'}")
+    else:
+        _save(slim, output)
     print(_comparison({"baseline": pruner.model, "slim": slim}, evaluate))
 
 
@@ -109,48 +128,92 @@ def _comparison(models, evaluate) -> str:
     return tables.to_text(tables.comparison(costs, scores))
 
 
-def _ratios(values) -> list[float]:
-    """The ratio of each iteration."""
-    check_target(values.ratio, values.of)
-    if values.iterations < 1:
+def _report(values) -> None:
+    print(report(_needed(values, "workspace")))
+
+
+def _export(values) -> None:
+    """A SavedModel folder or a LiteRT file."""
+    from tf_channel_prune import export
+
+    output = _needed(values, "output")
+    quantize = values.quantize
+    data = _function(values, "data") if values.data else None
+    if values.format == "savedmodel":
+        if quantize is not None:
+            raise PruningError("--quantize goes with --format=litert.")
+        print(f"SavedModel: {export.saved_model(_model(values), output)}")
+    else:
+        model = _model(values)
+        samples = None if data is None else call(data, "data")
+        export.litert(model, output, quantize, samples)
+        print(f"LiteRT: {output}")
+
+
+def _training(values) -> dict:
+    """How to train, by --train or by --data and recipes."""
+    if bool(values.train) == bool(values.data):
         raise PruningError(
-            f"--iterations must be at least 1, got {values.iterations}."
+            f"--action={values.action} needs --train or --data, and not both."
         )
-    parts = [
-        number / values.iterations for number in range(1, values.iterations + 1)
-    ]
-    if values.steps == "linear":
-        return [values.ratio * part for part in parts]
-    return [1 - (1 - values.ratio) ** part for part in parts]
-
-
-def _run_key(values, pruner) -> str:
-    """Short, and another one for another model or request."""
-    asked = {
-        **_how(values),
-        "model": pruner.digest,
-        "ratio": values.ratio,
-        "steps": [values.steps, values.iterations],
-        "functions": [values.evaluate, values.train],
+    if values.train:
+        if values.teacher:
+            raise PruningError("--teacher goes with --data.")
+        return {"train": _function(values, "train")}
+    data = _function(values, "data")
+    teacher = _load(values, values.teacher) if values.teacher else None
+    return {
+        "data": call(data, "data"),
+        "recipes": _recipes(values),
+        "distill": teacher,
+        "loss": values.loss,
     }
-    return text_digest(json.dumps(asked, sort_keys=True))[:8]
 
 
-def _train(train, sparse) -> None:
-    """Calls the user's function and makes sure that the masks held."""
-    masks = Masks(sparse)
-    before = masks.alive()
+def _recipes(values) -> list[tuning.Recipe] | None:
+    """A recipe for each learning rate; None for the package's own."""
+    given = {
+        name: values[name].value
+        for name in ("epochs", "batch_size", "optimizer")
+        if values[name].value is not None
+    }
+    rates = [_number(text) for text in values.learning_rate]
+    if not given and not rates:
+        return None
+    if not rates:
+        return [
+            dataclasses.replace(recipe, **given)
+            for recipe in tuning.as_recipes(None)
+        ]
+    return [tuning.Recipe(rate, **given) for rate in rates]
+
+
+def _number(text: str) -> float:
     try:
-        train(sparse)
-    except PruningError:
-        raise
-    except Exception as error:  # the user's function may raise anything
+        return float(text)
+    except ValueError:
         raise PruningError(
-            f"train raised {type(error).__name__}: {error}"
-        ) from error
-    if (masks.alive() != before).any():
-        raise PruningError("train changed the masks of the model.")
-    masks.check()
+            f"--learning_rate is a list of numbers; got {text!r}."
+        ) from None
+
+
+def _evaluate(values) -> Callable | None:
+    return _function(values, "evaluate") if values.evaluate else None
+
+
+def _folder(values, sparse) -> pathlib.Path | None:
+    """Where the states of a training are kept, if there is a workspace."""
+    if not values.workspace:
+        return None
+    key = weights_digest(api.channels_of(sparse).graph)[:12]
+    return Workspace(values.workspace).path / "finetune" / key
+
+
+def _states(values):
+    """Keeps other processes out of the workspace, if there is one."""
+    if not values.workspace:
+        return contextlib.nullcontext()
+    return Workspace(values.workspace).lock()
 
 
 def _how(values) -> dict:
@@ -223,4 +286,6 @@ ACTIONS = {
     "run": _run,
     "flops": _flops,
     "groups": _groups,
+    "report": _report,
+    "export": _export,
 }

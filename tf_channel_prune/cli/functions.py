@@ -25,9 +25,7 @@ def load_function(given: str, flag: str) -> Callable:
         raise PruningError(
             f"--{flag}={given}: give a function as path/to/file.py:name."
         )
-    if not os.path.isfile(path):
-        raise PruningError(f"--{flag}={given}: there is no file {path}.")
-    function = getattr(_module(path, flag), name, None)
+    function = getattr(load_file(path, flag), name, None)
     if not callable(function):
         raise PruningError(
             f"--{flag}={given}: {path} has no function {name!r}."
@@ -35,8 +33,29 @@ def load_function(given: str, flag: str) -> Callable:
     return function
 
 
-def _module(path: str, flag: str):
-    """A Python file as a module; the same one for every flag."""
+def call(function: Callable, flag: str):
+    """What a function without arguments returns.
+
+    Raises:
+        PruningError: If it raises.
+    """
+    try:
+        return function()
+    except (Exception, SystemExit) as error:  # the user's function: anything
+        raise PruningError(
+            f"--{flag}: {function.__name__}() raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def load_file(path: str, flag: str):
+    """A Python file as a module; the same one for every flag.
+
+    Raises:
+        PruningError: If there is no such file, or it raises.
+    """
+    if not os.path.isfile(path):
+        raise PruningError(f"--{flag}={path}: there is no file {path}.")
     path = os.path.abspath(path)
     name = f"tf_channel_prune_user:{path}"
     if name in sys.modules:
@@ -49,7 +68,7 @@ def _module(path: str, flag: str):
     sys.path.insert(0, os.path.dirname(path))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's file may raise anything
+    except (Exception, SystemExit) as error:  # a user's file: anything
         del sys.modules[name]
         raise PruningError(
             f"--{flag}: {path} raised {type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from tf_channel_prune.cost import METRICS
+from tf_channel_prune.finetune import STEPS
 
 USAGE = """Prunes the channels of a trained Keras model.
 
@@ -20,9 +21,13 @@ USAGE = """Prunes the channels of a trained Keras model.
   tf-channel-prune --action=run --model=m.keras --workspace=runs/m \\
       --ratio=0.5 --iterations=3 --evaluate=mine.py:evaluate \\
       --train=mine.py:train --output=slim.keras
+  tf-channel-prune --action=report --workspace=runs/m
+  tf-channel-prune --action=export --model=slim.keras --format=litert \\
+      --output=slim.tflite
 
 Functions are path/to/file.py:name. `evaluate(model)` returns a score, larger
-for a better model; `train(model)` compiles and trains the model in place.
+for a better model; `train(model)` compiles and trains the model in place;
+`data()` returns what recipes train on: arrays (x, y), or batches.
 """
 
 
@@ -51,8 +56,8 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
     flags.DEFINE_string(
         "output",
         None,
-        "The .keras or .h5 file to write. Defaults to a name in the "
-        "workspace's folder models, which is printed.",
+        "The .keras or .h5 file to write (export: the folder or file). "
+        "Defaults to a name in the workspace, which is printed.",
         **own,
     )
     flags.DEFINE_float(
@@ -103,7 +108,10 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
         **own,
     )
     flags.DEFINE_string(
-        "evaluate", None, "ana, run: the function that scores a model.", **own
+        "evaluate",
+        None,
+        "ana, finetune, run: the function that scores a model.",
+        **own,
     )
     flags.DEFINE_string(
         "train",
@@ -111,13 +119,32 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
         "finetune, run: the function that trains a model in place.",
         **own,
     )
+    _define_training(own)
     flags.DEFINE_integer(
-        "iterations", 3, "run: how many times to prune and finetune.", **own
+        "iterations",
+        3,
+        "run: into how many rounds of prune and finetune --ratio is divided.",
+        **own,
+    )
+    flags.DEFINE_float(
+        "max_drop",
+        None,
+        "run, instead of --ratio: the smallest model that loses at most this "
+        "much of the score (0.005 is half a point of an accuracy).",
+        **own,
+    )
+    flags.DEFINE_float(
+        "tolerance",
+        None,
+        "run: the loss of score that a round may end with; one that loses "
+        "more is tried again with half of its step. Defaults to --max_drop, "
+        "or to 0.02 with --ratio.",
+        **own,
     )
     flags.DEFINE_enum(
         "steps",
         "geometric",
-        ["geometric", "linear"],
+        list(STEPS),
         "run: whether each iteration removes the same share of what is left, "
         "or the same share of the whole.",
         **own,
@@ -128,4 +155,63 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
         "Loads models that hold Python code (Lambda layers), which then runs.",
         **own,
     )
+    flags.DEFINE_enum(
+        "format",
+        "savedmodel",
+        ["savedmodel", "litert"],
+        "export: a SavedModel folder or a LiteRT file.",
+        **own,
+    )
+    flags.DEFINE_enum(
+        "quantize",
+        None,
+        ["float16", "dynamic", "int8"],
+        "export: how a LiteRT file holds numbers, if not as float32; int8 "
+        "needs --data, a function that returns some hundred typical inputs.",
+        **own,
+    )
+    flags.DEFINE_string(
+        "code",
+        None,
+        "A Python file to run first: it defines and registers the layers and "
+        "rules of your own that the model needs.",
+        **own,
+    )
     return values
+
+
+def _define_training(own) -> None:
+    """The flags that say how finetune and run train."""
+    flags.DEFINE_string(
+        "data",
+        None,
+        "finetune, run, instead of --train: the function that returns the "
+        "training data of recipes.",
+        **own,
+    )
+    flags.DEFINE_list(
+        "learning_rate",
+        [],
+        "With --data: initial learning rates, one recipe each; the best by "
+        "--evaluate is kept. Defaults to the package's recipes.",
+        **own,
+    )
+    flags.DEFINE_string(
+        "loss",
+        None,
+        "With --data: the loss, by Keras' name for it. Defaults to the one "
+        "that the model is compiled with.",
+        **own,
+    )
+    flags.DEFINE_integer("epochs", None, "With --data: of a recipe.", **own)
+    flags.DEFINE_integer("batch_size", None, "With --data: samples.", **own)
+    flags.DEFINE_string(
+        "optimizer", None, "With --data: of a recipe, sgd or adamw.", **own
+    )
+    flags.DEFINE_string(
+        "teacher",
+        None,
+        "With --data: a model to distill from, the unpruned one as a rule.",
+        **own,
+    )
+    flags.DEFINE_integer("seed", 0, "finetune, run: of all training.", **own)

@@ -4,15 +4,20 @@ from tf_channel_prune.finetune.distillation import Distill
 from tf_channel_prune.finetune.distillation import described
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
+from tf_channel_prune.finetune.driver import check
 from tf_channel_prune.finetune.driver import finetune
+from tf_channel_prune.finetune.own_training import train_by
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
-from tf_channel_prune.finetune.run import Round
-from tf_channel_prune.finetune.run import Run
-from tf_channel_prune.finetune.run import Target
+from tf_channel_prune.finetune.rounds import Round
+from tf_channel_prune.finetune.rounds import Run
+from tf_channel_prune.finetune.rounds import read_run
 from tf_channel_prune.finetune.run import run
+from tf_channel_prune.finetune.targets import STEPS
+from tf_channel_prune.finetune.targets import Target
 
 __all__ = [
+    "STEPS",
     "Distill",
     "Outcome",
     "Recipe",
@@ -21,7 +26,10 @@ __all__ = [
     "Target",
     "Trial",
     "as_recipes",
+    "check",
     "described",
     "finetune",
+    "read_run",
     "run",
+    "train_by",
 ]

@@ -7,6 +7,7 @@ small model with its own train step does it there.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from tf_channel_prune.errors import PruningError
@@ -41,12 +42,15 @@ class Distill:
     features_weight: float = 1.0
 
     def __post_init__(self):
-        if not 0 < self.weight <= 1 or self.temperature <= 0:
+        if not (0 < self.weight <= 1 and 0 < self.temperature < math.inf):
             raise PruningError(
                 "The teacher's weight is a share of the loss, above 0 and at "
                 "most 1, and its temperature is positive; got "
                 f"{self.weight} and {self.temperature}."
             )
+        if isinstance(self.features, str):
+            # A frozen dataclass; one name is as good as a tuple of it.
+            object.__setattr__(self, "features", (self.features,))
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON values, without the teacher."""

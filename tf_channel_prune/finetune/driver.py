@@ -34,14 +34,14 @@ class Trial:
     """One recipe's training.
 
     Attributes:
-        recipe: The recipe.
+        recipe: The recipe, or the name of the function that trained.
         score: On the validation data; -inf if training diverged, None if
             nothing was evaluated.
         seconds: Of training, over all processes that it took.
         history: Logs by epoch.
     """
 
-    recipe: Recipe
+    recipe: Recipe | str
     score: float | None
     seconds: float
     history: list[dict[str, float]]
@@ -107,13 +107,7 @@ def finetune(
         StaleFileError: If `folder` holds states of another training.
     """
     recipes = as_recipes(recipes)
-    if keep not in KEEPS:
-        raise PruningError(f"keep={keep!r}: expected one of {KEEPS}.")
-    if evaluate is None and (len(recipes) > 1 or keep == "best"):
-        raise PruningError(
-            "Choosing among recipes or epochs needs evaluate=, a function of "
-            "a model that gives its score on validation data."
-        )
+    check(model, data, evaluate, recipes, loss, keep)
     distill = as_distill(distill, unpruned)
     job = _Job(
         model, data, evaluate, distill, loss, keep, seed, folder, callbacks
@@ -130,6 +124,33 @@ def finetune(
             "lower their learning rates."
         )
     return Outcome(*best, tuple(trials))
+
+
+def check(model, data, evaluate, recipes, loss, keep) -> None:
+    """Raises where `finetune` with these arguments could not train.
+
+    Args:
+        recipes: A list of recipes.
+        (others): See `finetune`.
+
+    Raises:
+        PruningError: If they make no sense.
+    """
+    if keep not in KEEPS:
+        raise PruningError(f"keep={keep!r}: expected one of {KEEPS}.")
+    if evaluate is None and (len(recipes) > 1 or keep == "best"):
+        raise PruningError(
+            "Choosing among recipes or epochs needs evaluate=, a function of "
+            "a model that gives its score on validation data."
+        )
+    flavours.flavour(model)
+    if loss is None and not optimizers.compile_arguments(model).get("loss"):
+        raise PruningError(
+            f"Model {model.name!r} is not compiled: compile it with its loss, "
+            "or give loss=."
+        )
+    for size in {recipe.batch_size for recipe in recipes}:
+        Stream(data, size, seed=0)
 
 
 def copy_of(model):
@@ -156,12 +177,6 @@ class _Job:
     callbacks: Any
 
     def __post_init__(self):
-        compiled = optimizers.compile_arguments(self.model)
-        if self.loss is None and not compiled.get("loss"):
-            raise PruningError(
-                f"Model {self.model.name!r} is not compiled: compile it with "
-                "its loss, or give loss=."
-            )
         graph = graphs.read(self.model, understood)
         self.origin = {
             "graph": graph_digest(graph),

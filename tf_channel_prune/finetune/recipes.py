@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.finetune.numbers import check_between
+from tf_channel_prune.finetune.numbers import check_count
 
 DECAYS = ("cosine", "step", "constant")
 # One-dimensional weights have no use for it (He et al., CVPR 2019, "Bag of
@@ -49,12 +52,14 @@ class Recipe:
             raise PruningError(
                 f"decay={self.decay!r}: expected one of {', '.join(DECAYS)}."
             )
-        if self.learning_rate <= 0 or self.epochs < 1 or self.batch_size < 1:
-            raise PruningError(
-                "A recipe has a positive learning rate and at least one epoch "
-                f"and one sample a batch; got {self}."
-            )
-        if not 0 <= self.warmup < self.epochs:
+        inf = math.inf
+        check_between(self.learning_rate, 0, inf, "learning_rate is a number")
+        check_count(self.epochs, 1, "epochs")
+        check_count(self.batch_size, 1, "batch_size")
+        what = "weight_decay is a number"
+        check_between(self.weight_decay, 0, inf, what, ends=True)
+        check_between(self.warmup, 0, inf, "warmup is a number", ends=True)
+        if self.warmup >= self.epochs:
             raise PruningError(
                 f"warmup={self.warmup:g} must be less than the recipe's "
                 f"{self.epochs} epochs."
@@ -143,7 +148,8 @@ def as_recipes(given) -> list[Recipe]:
     """A list of recipes from one, several, or None for the defaults."""
     if given is None:
         return list(DEFAULTS)
-    recipes = [given] if isinstance(given, Recipe) else list(given)
+    recipes = [given] if isinstance(given, Recipe) else given
+    recipes = list(recipes) if isinstance(recipes, (list, tuple)) else []
     if not recipes or not all(isinstance(r, Recipe) for r in recipes):
         raise PruningError(
             f"recipes is a tcp.Recipe or a list of them; got {given!r}."

@@ -15,10 +15,12 @@ def random_inputs(model, batch: int = 2, seed: int = 0):
 
     Floats are standard normal; integers are below the smallest vocabulary
     that an Embedding of the model has; the unknown side of an image becomes
-    64, the unknown length of a sequence 16.
+    64, the unknown length of a sequence 16. Strings are words that a layer of
+    the model looks up.
     """
     rng = np.random.default_rng(seed)
     limit = _smallest_vocabulary(model)
+    words = _words(model)
 
     def one(tensor):
         unknown = IMAGE_SIDE if len(tensor.shape) == 4 else LENGTH
@@ -29,6 +31,8 @@ def random_inputs(model, batch: int = 2, seed: int = 0):
         dtype = str(tensor.dtype).replace("<dtype: '", "").rstrip("'>")
         if dtype.startswith(("int", "uint")):
             return rng.integers(0, limit, shape).astype(dtype)
+        if dtype == "string":
+            return rng.choice(words, shape).astype(object)
         if dtype == "bool":
             return rng.random(shape) < 0.5
         return rng.standard_normal(shape).astype("float32")
@@ -60,3 +64,14 @@ def _smallest_vocabulary(model) -> int:
         and hasattr(layer, "input_dim")
     ]
     return min(sizes, default=2)
+
+
+def _words(model) -> list[str]:
+    """Words that the model's lookups know, and one that they may not."""
+    known = [
+        str(word)
+        for layer in model._flatten_layers()
+        if hasattr(layer, "get_vocabulary")
+        for word in layer.get_vocabulary()
+    ]
+    return [*dict.fromkeys(known), "word"]

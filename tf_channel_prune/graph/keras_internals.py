@@ -375,9 +375,26 @@ def without_build_config(config):
     return config
 
 
-def from_config(cls, config):
-    """A layer from its config."""
-    return cls.from_config(config)
+def made_like(operation, config):
+    """A layer or operation like another, from its changed config.
+
+    A config holds the code of a Lambda's functions without the names that
+    they use; they are given as they are.
+    """
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    cls = type(operation)
+    if cls is keras.layers.Lambda:
+        functions = {
+            "function": operation.function,
+            "output_shape": operation._output_shape,
+            "mask": operation.mask,
+            "arguments": operation.arguments,
+        }
+        return cls(**{**config, **functions})
+    # What it holds ran in this process before.
+    with SafeModeScope(False):
+        return cls.from_config(config)
 
 
 def freeze_alone(model) -> None:

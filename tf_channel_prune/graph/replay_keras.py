@@ -12,6 +12,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
+from tf_channel_prune.graph.initial_values import InitialValues
 from tf_channel_prune.graph.read_keras import weights_of
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
@@ -236,13 +237,15 @@ class Builder:
         """
         new = self._made(node, config)
         new.trainable = node.operation.trainable
-        with self.internals.without_initialization(new):
+        values = InitialValues(node.weights_by_name, self._array)
+        zeros = self.internals.without_initialization(new)
+        with zeros, values.used_by(new):
             if self.hold is None:
                 outputs = new(*args, **kwargs)
-                self._fill(node, new)
+                self._fill(node, new, values)
                 return new, outputs
             self.internals.build_for(new, args, kwargs)
-        self._fill(node, new)
+        self._fill(node, new, values)
         new = self.hold(node, new)
         return new, new(*args, **kwargs)
 
@@ -251,7 +254,7 @@ class Builder:
         if "name" in config:
             config["name"] = self._name(node)
         try:
-            return self.internals.from_config(type(node.operation), config)
+            return self.internals.made_like(node.operation, config)
         except Exception as error:  # the user's own classes may raise anything
             raise PruningError(
                 f"Layer {node.name!r} ({type(node.operation).__name__}) cannot "
@@ -275,8 +278,17 @@ class Builder:
         self.names.add((scope, unique))
         return unique
 
-    def _fill(self, node, layer):
-        """Gives a new layer the node's weights, sliced or whole."""
+    def _array(self, weight):
+        return weight.array if self.value is None else self.value(weight)
+
+    def _fill(self, node, layer, values=None):
+        """Gives a new layer the node's weights, sliced or whole.
+
+        Args:
+            node: The node.
+            layer: The new layer, built.
+            values: What some of its variables were made with.
+        """
         made = self.weights_of(layer)
         if len(made) != len(node.weights):
             raise PruningError(
@@ -285,7 +297,9 @@ class Builder:
             )
         pairs = _pairs(node.weights, made)
         for old, new in pairs:
-            array = old.array if self.value is None else self.value(old)
+            if values is not None and values.given(new.variable, old):
+                continue
+            array = self._array(old)
             if len(old.shape) == 0 and new.shape == (1,):
                 array = np.reshape(array, (1,))  # a held scalar
             if tuple(array.shape) != new.shape:

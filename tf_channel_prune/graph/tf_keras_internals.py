@@ -263,6 +263,25 @@ def copy_state(old, new) -> None:
         new.finalize_state()
 
 
+def made_like(operation, config):
+    """A layer like another, from its changed config.
+
+    A config holds the code of a Lambda's functions without the names that
+    they use; they are given as they are.
+    """
+    if type(operation) is not tf_keras.layers.Lambda:
+        return from_config(type(operation), config)
+    return tf_keras.layers.Lambda(
+        operation.function,
+        operation._output_shape,
+        operation.mask,
+        operation.arguments,
+        name=config["name"],
+        trainable=config["trainable"],
+        dtype=config["dtype"],
+    )
+
+
 def from_config(cls, config):
     """A layer from its config.
 

@@ -12,13 +12,11 @@ import tensorflow as tf
 import tf_keras
 
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.opening import Opened
 from tf_channel_prune.graph.opening import OpenedModel
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
-from tf_channel_prune.graph.tf_keras_internals import call_of
-from tf_channel_prune.graph.tf_keras_internals import is_tensor
-from tf_channel_prune.graph.tf_keras_internals import node_of
 
 
 def open_call(operation, call, known=None) -> Opened:
@@ -68,7 +66,7 @@ def _record(layer, args, kwargs) -> Opened:
     given: list = []
 
     def fresh(value):
-        if is_tensor(value):
+        if tf_keras_internals.is_tensor(value):
             given.append(tf_keras.Input(type_spec=value.type_spec))
             return given[-1]
         return value
@@ -110,7 +108,10 @@ def _trace(layer, args, kwargs):
         # looks after those.
         logger.setLevel("ERROR")
         result = layer.call(*args, **kwargs)
-        calls = [call_of(node) for node in _before(tf.nest.flatten(result))]
+        calls = [
+            tf_keras_internals.call_of(node)
+            for node in _before(tf.nest.flatten(result))
+        ]
     finally:
         logger.setLevel(level)
         for inner, inbound, outbound in counts:
@@ -123,7 +124,7 @@ def _before(outputs) -> list:
     """The nodes that lead to `outputs`, each after what it needs."""
     done: set[int] = set()
     order: list = []
-    stack = [(node_of(t), False) for t in reversed(outputs)]
+    stack = [(tf_keras_internals.node_of(t), False) for t in reversed(outputs)]
     while stack:
         node, expanded = stack.pop()
         if node is None or (id(node) in done and not expanded):
@@ -134,14 +135,14 @@ def _before(outputs) -> list:
         done.add(id(node))
         stack.append((node, True))
         for tensor in reversed(node.keras_inputs):
-            stack.append((node_of(tensor), False))
+            stack.append((tf_keras_internals.node_of(tensor), False))
     return order
 
 
 def _problem(layer, result, calls):
     """Why the record does not say everything, or None if it does."""
     outputs = tf.nest.flatten(result)
-    if not outputs or not all(is_tensor(t) for t in outputs):
+    if not outputs or not all(tf_keras_internals.is_tensor(t) for t in outputs):
         return "its call returns something other than tensors"
     used = {
         id(value)

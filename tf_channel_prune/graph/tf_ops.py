@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.structure import leaves
-from tf_channel_prune.graph.tf_keras_internals import is_tensor
 from tf_channel_prune.graph.tf_table import TABLE
 from tf_channel_prune.graph.tf_table import UNKNOWN
 
@@ -66,7 +66,7 @@ def normalise(symbol, function, args, kwargs, shapes) -> Normal | None:
     config = {k: read(v) for k, v in row.config_settings().items()}
     if any(value is UNKNOWN for value in (*arguments, *config.values())):
         return None
-    if any(is_tensor(leaf) for leaf in leaves(config)):
+    if any(tf_keras_internals.is_tensor(leaf) for leaf in leaves(config)):
         return None  # an axis or a size that is only known when it runs
     return Normal(row.kind, arguments, config)
 

@@ -71,7 +71,29 @@ def zeroed(ops, layer, x, masks):
     return layer(_masked(ops, x, masks))
 
 
-FORMS = {
+_EACH_STEP = "each_step:"
+
+
+def form_of(name: str):
+    """The form of a name; `each_step:layer_norm` is one inside a wrapper."""
+    if name.startswith(_EACH_STEP):
+        return _each_step(form_of(name.removeprefix(_EACH_STEP)))
+    return _FORMS[name]
+
+
+def _each_step(form):
+    """A form for `TimeDistributed`: every step is one more sample."""
+
+    def stepped(ops, layer, x, masks):
+        steps, *shape = _shape(ops, x)[1:]
+        inner = {axis - 1: mask for axis, mask in masks.items()}
+        flat = form(ops, layer.layer, ops.reshape(x, (-1, *shape)), inner)
+        return ops.reshape(flat, (-1, steps, *shape))
+
+    return stepped
+
+
+_FORMS = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "group_norm": group_norm,

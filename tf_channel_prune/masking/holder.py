@@ -9,7 +9,7 @@ from keras import ops
 from tf_channel_prune.channels import INPUT
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph.read_keras import weights_of
-from tf_channel_prune.masking.forms import FORMS
+from tf_channel_prune.masking.forms import form_of
 
 
 def masked(array, masks):
@@ -175,7 +175,7 @@ class ChannelMask(keras.layers.Wrapper):
             for (name, axis), mask in self.masks.items()
             if name == INPUT
         }
-        return FORMS[self.form](ops, self.layer, args[0], masks)
+        return form_of(self.form)(ops, self.layer, args[0], masks)
 
     def _masked(self, weight):
         masks = [

@@ -9,7 +9,7 @@ import tf_keras
 from tf_channel_prune.channels import INPUT
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.read_tf_keras import weights_of
-from tf_channel_prune.masking.forms import FORMS
+from tf_channel_prune.masking.forms import form_of
 
 
 class MaskConstraint(tf_keras.constraints.Constraint):
@@ -171,7 +171,7 @@ class ChannelMask(tf_keras.layers.Wrapper):
             for (name, axis), mask in self.masks.items()
             if name == INPUT
         }
-        return FORMS[self.form](_Ops, self.layer, args[0], masks)
+        return form_of(self.form)(_Ops, self.layer, args[0], masks)
 
     def _masked(self, weight):
         masks = [

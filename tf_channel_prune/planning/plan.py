@@ -126,6 +126,9 @@ class Plan:
 
         return to_text(plan_table(self))
 
+    def __str__(self) -> str:
+        return self.explain()
+
     @classmethod
     def read(cls, path) -> Plan:
         """Reads a plan file.
@@ -135,7 +138,7 @@ class Plan:
         """
         try:
             text = pathlib.Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, TypeError) as error:
             raise PruningError(
                 f"The plan {path} cannot be read: {error}."
             ) from error

@@ -107,6 +107,18 @@ class Request:
             channels, self.limits, metrics=list(self.budget().targets)
         )
 
+    def check_reach(self, channels: Channels) -> list[Reach]:
+        """How far each cost can be cut, after a check of the targets.
+
+        Raises:
+            TargetError: If one of them cannot be reached within the limits.
+        """
+        reached = self.reach(channels)
+        caps = self.budget().caps(CostTable(channels))
+        if any(reach.least > caps[reach.metric] for reach in reached):
+            raise unreachable(self.budget(), reached)
+        return reached
+
     def plan(self, channels, scores, living=None, sensitivity=None):
         """Boolean per unit: what stays; see `choose`."""
         return self.choose(channels, scores, living, sensitivity).alive

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 
-def to_text(table: Table, width: int = 100) -> str:
-    """A table as plain text."""
+def to_text(table: Table, width: int = 80) -> str:
+    """A table as plain text of at most `width` columns."""
     out = io.StringIO()
     Console(file=out, width=width).print(table)
     return out.getvalue().rstrip("\n")
@@ -60,17 +61,31 @@ def _amounts(row):
 
 
 def sensitivity_table(sensitivity) -> Table:
-    """One line a group: its score at each ratio."""
+    """One line a group: its score at each ratio.
+
+    The columns of nine ratios fit into 80 characters.
+    """
     whole = f"{sensitivity.baseline:.4g}"
-    table = Table(title=f"Score with one group pruned (baseline {whole})")
+    table = Table(
+        title=f"Score with one group pruned (baseline {whole})",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
     table.add_column("group", overflow="fold")
     table.add_column("size", justify="right")
-    ratios = sorted({r for c in sensitivity.curves.values() for r in c})
+    curves = sensitivity.curves
+    ratios = sorted({r for curve in curves.values() for r in curve})
     for ratio in ratios:
-        table.add_column(f"{ratio:g}", justify="right")
-    for name, curve in sensitivity.curves.items():
+        table.add_column(f"{ratio:.3g}", justify="right", no_wrap=True)
+    longest = max(
+        (len(f"{s:.4g}") for c in curves.values() for s in c.values()),
+        default=0,
+    )
+    digits = 4 if longest <= 6 else 3
+    for name, curve in curves.items():
         scores = [
-            f"{curve[ratio]:.4g}" if ratio in curve else "" for ratio in ratios
+            f"{curve[ratio]:.{digits}g}" if ratio in curve else ""
+            for ratio in ratios
         ]
         table.add_row(name, str(sensitivity.sizes[name]), *scores)
     return table
@@ -93,7 +108,9 @@ def group_table(groups) -> Table:
 
 def rounds_table(run) -> Table:
     """One line a round of a run."""
-    table = Table(title=f"Rounds (baseline score {run.baseline:.4f})")
+    table = Table(title="Rounds")
+    if run.baseline is not None:
+        table.title += f" (baseline score {run.baseline:.4f})"
     for name in ("round", "asked", "removed", "score", "drop", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("recipe")
@@ -110,8 +127,47 @@ def rounds_table(run) -> Table:
             entry.recipe,
             "yes" if entry.accepted else f"no: {entry.note}",
         )
-    if not run.reached:
+    if run.reached is None:
+        table.caption = "The run is not finished."
+    elif not run.reached:
         table.caption = "The target was not reached: the last kept model it is."
+    return table
+
+
+def plans_table(plans: dict) -> Table:
+    """One line a plan: how many channels it keeps, and what it removes.
+
+    Args:
+        plans: Plans by name.
+    """
+    table = Table(title="Plans")
+    table.add_column("plan", overflow="fold")
+    table.add_column("channels kept", justify="right")
+    metrics = list(dict.fromkeys(m for p in plans.values() for m in p.achieved))
+    for metric in metrics:
+        table.add_column(f"{metric} removed", justify="right")
+    for name, plan in plans.items():
+        kept = sum(map(len, plan.kept.values()))
+        shares = [
+            f"{plan.achieved[m]:.1%}" if m in plan.achieved else ""
+            for m in metrics
+        ]
+        count = f"{kept} of {sum(plan.sizes.values())}"
+        table.add_row(name, count, *shares)
+    return table
+
+
+def files_table(sizes: dict[str, int]) -> Table:
+    """One line a file.
+
+    Args:
+        sizes: Bytes by name.
+    """
+    table = Table(title="Models")
+    table.add_column("file", overflow="fold")
+    table.add_column("size", justify="right")
+    for name, size in sizes.items():
+        table.add_row(name, amount(size, "B"))
     return table
 
 

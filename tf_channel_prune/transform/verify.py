@@ -42,39 +42,67 @@ class Difference:
         )
 
 
+class Reference:
+    """What a model gives for some inputs, for others to be compared with.
+
+    Args:
+        model: A Keras model; it is run in inference mode.
+        inputs: In the structure that the model takes.
+    """
+
+    def __init__(self, model, inputs):
+        self.inputs = inputs
+        self.tolerance = _tolerance(model)
+        self.outputs = _outputs(model, inputs)
+
+    def difference(self, model) -> Difference:
+        """Runs another model on the same inputs."""
+        largest = relative = 0.0
+        batch = len(self.outputs[0])
+        for a, b in zip(self.outputs, _outputs(model, self.inputs)):
+            if a.shape != b.shape:
+                return Difference(np.inf, np.inf, self.tolerance, batch)
+            gap, scale = _gap(a, b)
+            largest = max(largest, gap)
+            if gap:
+                relative = max(relative, gap / scale if scale else np.inf)
+        return Difference(largest, relative, self.tolerance, batch)
+
+
+def _gap(a, b) -> tuple[float, float]:
+    """The largest difference of two arrays, and the scale of the first."""
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    gap = float(np.max(np.where(same, 0.0, np.abs(a - b)), initial=0.0))
+    finite = np.abs(a[np.isfinite(a)])
+    scale = float(np.max(finite, initial=0.0))
+    return (gap if np.isfinite(gap) else np.inf), scale
+
+
 def compare(first, second, inputs) -> Difference:
     """Runs both models, in inference mode, on the same inputs."""
-    one = [np.asarray(y, "float64") for y in _outputs(first, inputs)]
-    two = [np.asarray(y, "float64") for y in _outputs(second, inputs)]
-    largest = relative = 0.0
-    for a, b in zip(one, two):
-        if a.shape != b.shape:
-            return Difference(np.inf, np.inf, _tolerance(first), len(a))
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        delta = np.where(same, 0.0, np.abs(a - b))
-        gap = float(np.max(delta, initial=0.0))
-        finite = np.abs(a[np.isfinite(a)])
-        scale = float(np.max(finite, initial=0.0))
-        if not np.isfinite(gap):
-            gap = np.inf
-        largest = max(largest, gap)
-        if gap:
-            relative = max(relative, gap / scale if scale else np.inf)
-    return Difference(largest, relative, _tolerance(first), len(one[0]))
+    return Reference(first, inputs).difference(second)
 
 
-def check_equal(sparse, slim, samples=None) -> Difference:
-    """Compares on random inputs, and on `samples` where there are any.
+def references(sparse, samples=None) -> list[Reference]:
+    """What a sparse model gives for random inputs, and for `samples` if any.
+
+    Made before the slim model is: then the memory of the two models' tensors
+    is not needed at once.
+    """
+    from tf_channel_prune.graph.inputs import random_inputs
+
+    given = [] if samples is None else [samples]
+    return [Reference(sparse, x) for x in [random_inputs(sparse), *given]]
+
+
+def check_equal(expected: list[Reference], slim) -> Difference:
+    """Compares a slim model with what is expected of it.
 
     Raises:
         VerificationError: If the outputs differ by more than float error.
     """
-    from tf_channel_prune.graph.inputs import random_inputs
-
-    worst = compare(sparse, slim, random_inputs(sparse))
-    if samples is not None:
-        given = compare(sparse, slim, samples)
-        worst = max(worst, given, key=lambda d: d.relative)
+    found = [reference.difference(slim) for reference in expected]
+    worst = max(found, key=lambda difference: difference.relative)
     if not worst.equal:
         raise VerificationError(
             f"The slim model's outputs differ from the sparse model's: {worst}."
@@ -96,7 +124,7 @@ def _outputs(model, inputs):
             for item in value:
                 visit(item)
         else:
-            flat.append(_array(value))
+            flat.append(_array(value).astype("float64"))
 
     visit(result)
     return flat

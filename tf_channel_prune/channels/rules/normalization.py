@@ -43,13 +43,26 @@ class LayerScaleRule(Rule):
         return Change({"projection_dim": kept.size(node.inputs[0], -1)})
 
 
-@register("LayerNormalization", "RMSNormalization")
+_OWN_FORMS = {
+    "LayerNormalization": "layer_norm",
+    "RMSNormalization": "rms_norm",
+}
+
+
+@register(*_OWN_FORMS)
 class LayerNormalizationRule(Rule):
     """Statistics over `axis`; gamma and beta have those axes' shape."""
 
     def label(self, node, scope):
         labels = scope.input(node)
-        axes = normalised_axes(node, len(labels.shape))
+        rank = len(labels.shape)
+        axes = normalised_axes(node, rank)
+        if node.kind_in(_OWN_FORMS) == "RMSNormalization" and (
+            axes != list(range(rank - len(axes), rank))
+        ):
+            # Keras multiplies by the scale along the last axes.
+            scope.freeze(node, f"{node.name} scales other axes than its own")
+            return
         inside = {}
         for position, axis in enumerate(axes):
             vector = labels.axes.get(axis)
@@ -59,10 +72,7 @@ class LayerNormalizationRule(Rule):
             if vector is not None:
                 inside[axis] = vector
         if inside:
-            form = "layer_norm"
-            if node.kind == "RMSNormalization":
-                form = "rms_norm"
-            scope.watch(node, form, inside)
+            scope.watch(node, _OWN_FORMS[node.kind_in(_OWN_FORMS)], inside)
         # Positions outside `axis` are lifted by beta, or by 0 / 0.
         zero = not labels.without(*axes)
         scope.output(node, labels.axes, zero)

@@ -19,10 +19,13 @@ from tf_channel_prune.graph.structure import Tensor
 class _WrapperRule(Rule):
     """Labels the layer inside as a graph of one node.
 
-    `dropped` axes stand behind the batch axis outside and not inside.
+    `dropped` axes stand behind the batch axis outside and not inside. `form`
+    is put in front of the name of the inner layer's masked form; see
+    `masking/forms.py`.
     """
 
     dropped = 0
+    form = ""
 
     def label(self, node, scope):
         inner = node.inner
@@ -49,10 +52,18 @@ class _WrapperRule(Rule):
         rule.label(inner, inside)
         if id(inner) in scope.whole:
             scope.whole.add(id(node))
+        self._watch(node, scope)
         found = inside.tensors[1]
         axes = {a + self.dropped: v for a, v in found.axes.items()}
         scope.output(node, axes, found.zero, origin=found.origin)
         scope.inner[id(node)] = inside
+
+    def _watch(self, node, scope):
+        """The masked form of the layer inside is a form of the wrapper."""
+        watched = scope.watched.get(id(node.inner.operation))
+        if watched is not None:
+            axes = {a + self.dropped: v for a, v in watched.axes.items()}
+            scope.watch(node, f"{self.form}{watched.form}", axes)
 
     def _graph(self, node, graph) -> Graph:
         """The inner node between a tensor 0 and a tensor 1."""
@@ -106,6 +117,7 @@ class TimeDistributedRule(_WrapperRule):
     """The layer at every step, with the same weights."""
 
     dropped = 1
+    form = "each_step:"
 
 
 @register("SpectralNormalization")

@@ -1,0 +1,131 @@
+"""`Pruner.prune`: which channels of a subject stay, written down as a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tf_channel_prune import criteria
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.cost import METRICS
+from tf_channel_prune.cost import CostTable
+from tf_channel_prune.graph.digests import weights_digest
+from tf_channel_prune.masking import living_units
+from tf_channel_prune.planning import Limits
+from tf_channel_prune.planning import Plan
+from tf_channel_prune.planning import Request
+from tf_channel_prune.planning import exactly_one
+from tf_channel_prune.pruner import analysing
+from tf_channel_prune.pruner.subject import Subject
+from tf_channel_prune.pruner.subject import log
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What stays of a model.
+
+    Attributes:
+        channels: The labels of the model.
+        alive: Boolean per unit.
+        plan: The same, for people and files.
+        name: What the plan's file is called.
+    """
+
+    channels: Channels
+    alive: np.ndarray
+    plan: Plan
+    name: str
+
+    def write(self, subject: Subject) -> pathlib.Path:
+        """Keeps the plan in the workspace."""
+        with subject.workspace.lock():
+            return subject.workspace.save_plan(self.plan.to_json(), self.name)
+
+
+def choose(
+    subject: Subject,
+    ratio=None,
+    of="flops",
+    threshold=None,
+    plan=None,
+    model=None,
+    criterion=None,
+    min_channels=1,
+    max_ratio=1.0,
+    divisor="auto",
+    allocation=None,
+    told=lambda text: None,
+) -> Chosen:
+    """What stays by one of `ratio`, `threshold` and `plan`.
+
+    Args:
+        told: Called with each sentence that the user should see at once.
+        (others): See `Pruner.prune`.
+    """
+    by_group = isinstance(allocation, Mapping) and ratio is None
+    exactly_one(
+        ratio=ratio,
+        threshold=threshold,
+        plan=plan,
+        allocation=allocation if by_group else None,
+    )
+    limits = Limits(min_channels, max_ratio, divisor)
+    channels = subject.like_mine(model)
+    living = living_units(subject.model if model is None else model, channels)
+    if plan is not None:
+        alive, name, request = _replayed(subject, plan, channels)
+        why = {}
+    else:
+        asked = Request(ratio, threshold, of, limits, allocation)
+        for reach in asked.reach(channels):
+            told(str(reach))
+        scores = subject.scores(channels, criterion)
+        known = analysing.known(subject, criterion)
+        choice = asked.choose(channels, scores, living, known)
+        alive, why = choice.alive, choice.explanation.by_group()
+        name = str(asked)
+        by_curves = choice.explanation.allocation == "sensitivity"
+        request = {
+            **asked.as_dict(),
+            "criterion": criteria.get(criterion).name,
+            "by": "analysis" if by_curves else "criterion",
+        }
+    alive = alive & living
+    made = _plan(subject, channels, alive, request, why)
+    return Chosen(channels, alive, made, name)
+
+
+def _replayed(subject, plan, channels):
+    """What stays by a plan, a name for the file and the request."""
+    name = "given"
+    if not isinstance(plan, Plan):
+        path = subject.workspace.find_plan(plan)
+        name, plan = path.stem, Plan.read(path)
+    plan.check_graph(subject.graph_digest)
+    made_from = plan.digests.get("weights")
+    digests = [weights_digest(c.graph) for c in (channels, subject.channels)]
+    if made_from and made_from not in digests:
+        log.warning(
+            "The plan was made from other weights: its channels may not "
+            "be the best ones of this model."
+        )
+    return plan.alive(channels), f"replay-{name}", {"plan": name}
+
+
+def _plan(subject, channels, alive, request: dict[str, Any], why) -> Plan:
+    table = CostTable(channels)
+    return Plan.of(
+        channels,
+        alive,
+        request=request,
+        achieved={of: table.removed(alive, of) for of in METRICS},
+        digests={
+            "graph": subject.graph_digest,
+            "weights": weights_digest(channels.graph),
+        },
+        why=why,
+    )

@@ -1,0 +1,219 @@
+"""`Pruner.finetune` and `Pruner.run`: training, once or round after round."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tf_channel_prune import criteria
+from tf_channel_prune import finetune as tuning
+from tf_channel_prune.analysis import RATIOS
+from tf_channel_prune.api import channels_of
+from tf_channel_prune.api import transform
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.digests import text_digest
+from tf_channel_prune.graph.digests import weights_digest
+from tf_channel_prune.graph.files import write_model
+from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.planning import Request
+from tf_channel_prune.planning.limits import Limits
+from tf_channel_prune.pruner import analysing
+from tf_channel_prune.pruner.choosing import choose
+from tf_channel_prune.pruner.subject import Subject
+
+_LIMITS = ("min_channels", "max_ratio", "divisor", "allocation")
+
+
+def finetune(subject: Subject, sparse, data, recipes, progress, **how):
+    """The best fine-tuned copy; see `Pruner.finetune`."""
+    from tf_channel_prune.report.progress import progress_bar
+
+    recipes = tuning.as_recipes(recipes)
+    key = weights_digest(channels_of(sparse).graph)[:12]
+    total = sum(recipe.epochs for recipe in recipes)
+    with (
+        subject.workspace.lock(),
+        progress_bar("finetune", total, progress) as advance,
+    ):
+        return tuning.finetune(
+            sparse,
+            data,
+            recipes=recipes,
+            unpruned=subject.model,
+            folder=subject.workspace.path / "finetune" / key,
+            advance=advance,
+            **how,
+        ).model
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a run fine-tunes: by recipes on data, or by the user's function."""
+
+    data: Any
+    recipes: Any
+    train: Callable | None
+    distill: Any
+    options: dict[str, Any]
+
+    def __post_init__(self):
+        if (self.data is None) == (self.train is None):
+            raise PruningError(
+                "Give one of data, which recipes train on, and train, a "
+                "function that trains a model in place."
+            )
+        if self.train is None:
+            recipes = tuning.as_recipes(self.recipes)
+            object.__setattr__(self, "recipes", recipes)
+        elif self.recipes is not None or self.distill:
+            raise PruningError(
+                "recipes and distill go with data; train trains by itself."
+            )
+
+    @property
+    def steps(self) -> int:
+        """How many steps of progress a round has."""
+        if self.train is not None:
+            return 1
+        return sum(recipe.epochs for recipe in self.recipes)
+
+    def check(self, model, evaluate) -> None:
+        """Raises now what training would raise after a long analysis."""
+        if self.train is None:
+            loss, keep = self.options["loss"], self.options["keep"]
+            tuning.check(model, self.data, evaluate, self.recipes, loss, keep)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the result of a run depends on, as JSON values."""
+        if self.train is not None:
+            return {"train": getattr(self.train, "__qualname__", "train")}
+        return {
+            "recipes": [recipe.as_dict() for recipe in self.recipes],
+            "distill": tuning.described(self.distill),
+            "keep": self.options["keep"],
+        }
+
+    def __call__(self, subject, evaluate, seed, sparse, folder, advance):
+        """The fine-tuned copy of a sparse model."""
+        if self.train is not None:
+            outcome = tuning.train_by(sparse, self.train, evaluate, seed)
+            advance("trained")
+            return outcome
+        return tuning.finetune(
+            sparse,
+            self.data,
+            evaluate,
+            self.recipes,
+            self.distill,
+            unpruned=subject.model,
+            seed=seed,
+            folder=folder,
+            advance=advance,
+            **self.options,
+        )
+
+
+def run(
+    subject: Subject,
+    training: Training,
+    evaluate,
+    target: tuning.Target,
+    of,
+    criterion,
+    limits,
+    seed,
+    analyse,
+    progress,
+    told=print,
+):
+    """The slim model and what was done; see `Pruner.run`.
+
+    Returns:
+        The slim model and the `finetune.Run`.
+    """
+    from tf_channel_prune.report.progress import progress_bar
+
+    limits = _checked(limits)
+    how = {"of": of, "criterion": criterion, **limits}
+    by = criteria.get(criterion).name
+    _check_evaluate(evaluate, training, target)
+    training.check(subject.model, evaluate)
+    with subject.workspace.lock():
+        _check_reach(subject, target, how, told)
+        if analyse and evaluate is not None:
+            analysing.measure(subject, evaluate, RATIOS, criterion, progress, 1)
+        else:
+            subject.rehearsed()
+        analysed = analysing.known(subject, criterion) is not None
+        origin = {
+            "model": subject.digest,
+            "target": dataclasses.asdict(target),
+            **training.as_dict(),
+            "seed": seed,
+            "prune": {**_described(limits), "of": of, "criterion": by},
+            "analysed": analysed,
+        }
+        key = text_digest(json.dumps(origin, sort_keys=True))[:12]
+        folder = subject.workspace.path / "runs" / key
+
+        def prune(model, share):
+            chosen = choose(subject, share, model=model, **how)
+            chosen.write(subject)
+            sparse = make_sparse(chosen.channels, chosen.alive)
+            return sparse, chosen.plan.achieved[of]
+
+        with progress_bar("run", training.steps, progress) as advance:
+
+            def tune(sparse, into):
+                return training(subject, evaluate, seed, sparse, into, advance)
+
+            def begin(number, remaining):
+                advance.expect(f"round {number}", training.steps * remaining)
+
+            start = make_sparse(subject.channels)
+            done = tuning.run(
+                start, prune, tune, evaluate, target, folder, origin, begin
+            )
+        slim = transform(done.model)
+        write_model(folder / "slim.keras", slim)
+    return slim, done
+
+
+def _checked(limits) -> dict[str, Any]:
+    limits = {} if limits is None else limits
+    if not isinstance(limits, dict) or not set(limits) <= set(_LIMITS):
+        raise PruningError(
+            f"limits is a dictionary of any of {', '.join(_LIMITS)}; got "
+            f"{limits!r}."
+        )
+    return limits
+
+
+def _described(limits) -> dict[str, str]:
+    return {name: str(value) for name, value in limits.items()}
+
+
+def _check_evaluate(evaluate, training, target) -> None:
+    if evaluate is None and training.train is not None and target.ratio:
+        return  # nothing to choose by: every round is kept
+    if not callable(evaluate):
+        raise PruningError(
+            "run needs evaluate, a function of a model that gives its score "
+            f"on validation data; got {evaluate!r}."
+        )
+
+
+def _check_reach(subject, target, how, told) -> None:
+    """Refuses an impossible target before anything long."""
+    limits = {name: how[name] for name in _LIMITS[:3] if name in how}
+    asked = Request(
+        # With max_drop anything that can be removed is a beginning.
+        1e-6 if target.ratio is None else target.ratio,
+        of=how["of"],
+        limits=Limits(**limits),
+        allocation=how.get("allocation"),
+    )
+    for reach in asked.check_reach(subject.channels):
+        told(str(reach))
