@@ -269,6 +269,8 @@ def _record(layer, call, stand_in) -> Opened:
     reason = run.problem(found, shapes) or call.problem(found)
     if reason is None and any(_wants_sizes(node) for node in found.nodes):
         reason = "it computes with a size that is not known"
+    if reason is None and not run.agrees(found):
+        reason = "its calls depend on a size that is not known"
     if reason is not None:
         return Opened(reason=reason)
     return _opened(found)
@@ -325,6 +327,21 @@ class _Run:
                 if not comparing.same(found, again):
                     return "its call takes another path while training"
         return None
+
+    def agrees(self, found) -> bool:
+        """Whether a record without sizes is made with any sizes as well.
+
+        Code may ask whether a size is known, or equal to another.
+        """
+        shapes = sizes.numbered(self.call.shapes)
+        for primes in (sizes.FIRST, *sizes.TESTS):
+            try:
+                again = self(shapes, primes)
+            except Exception:  # sizes that do not fit
+                continue
+            if not comparing.same(found, again):
+                return False
+        return True
 
     def holds(self, found, other, shapes) -> bool:
         """Whether two records foretell a third, of equal and even sizes.

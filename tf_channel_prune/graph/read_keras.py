@@ -164,10 +164,10 @@ class Reader:
         try:
             found = self.internals.config(layer)
         except Exception as error:  # users write this method
-            lines = str(error).strip().splitlines() or [type(error).__name__]
+            why = " ".join(str(error).split()) or type(error).__name__
             raise PruningError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) cannot be made "
-                f"again: its get_config() fails ({lines[0]}). Give the class "
+                f"again: its get_config() fails ({why[:120]}). Give the class "
                 "one that returns its constructor's arguments."
             ) from error
         self.alive.append(layer)
