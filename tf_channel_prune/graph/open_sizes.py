@@ -20,10 +20,10 @@ from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import recording
 from tf_channel_prune.graph import tracing
+from tf_channel_prune.graph import without_sizes
 from tf_channel_prune.graph.sizes import NotExactError
 from tf_channel_prune.graph.sizes import Size
 from tf_channel_prune.graph.sizes import of_two
-from tf_channel_prune.graph.structure import map_arguments
 
 
 def opened(layer, one, two, shapes, args, kwargs):
@@ -145,9 +145,11 @@ class _Replay:
                 return ops.cast(self.range(stop), str(array.dtype))
         elif isinstance(given["shape"], (list, tuple)):
             shape = tuple(given["shape"])
-            corner = tuple(slice(1 if _open(n) else n) for n in shape)
+            corner = tuple(
+                slice(1 if without_sizes.is_open(n) else n) for n in shape
+            )
             return self.spread(array[corner], shape)
-        if _depends(given):
+        if without_sizes.depends(given):
             raise NotExactError(
                 f"its {value.name} depends on a size that is not known"
             )
@@ -175,10 +177,10 @@ class _Replay:
             tuple(of_two(a, b) for a, b in zip(x.shape, y.shape))
             for x, y in zip(first.outputs, second.outputs)
         ]
-        if not _depends((args, kwargs, config)):
+        if not without_sizes.depends((args, kwargs, config)):
             made = operation(*args, **kwargs)
-        elif name in _WITHOUT_SIZES:
-            say = _WITHOUT_SIZES[name]
+        elif name in without_sizes.BY_NAME:
+            say = without_sizes.BY_NAME[name]
             made = say(self, shapes[0], config, *args, **kwargs)
         else:
             raise NotExactError(f"its {name} needs a size that is not known")
@@ -248,14 +250,14 @@ class _Replay:
         before = self.sizes.get(id(value), tuple(value.shape))
         before = (1,) * (len(shape) - len(before)) + before
         fixed = [
-            1 if _open(new) or old == new else new
+            1 if without_sizes.is_open(new) or old == new else new
             for old, new in zip(before, shape)
         ]
         dtype = keras.backend.standardize_dtype(value.dtype)
         if any(size > 1 for size in fixed) or len(value.shape) < len(shape):
             value = _plus(value, np.zeros(fixed, dtype))
         for axis, (old, new) in enumerate(zip(before, shape)):
-            if _open(new) and old != new:
+            if without_sizes.is_open(new) and old != new:
                 ones = [1] * len(shape)
                 ones[axis] = -1
                 zeros = ops.reshape(ops.cast(self.zeros(new), dtype), ones)
@@ -267,92 +269,3 @@ def _plus(one, zeros):
     if keras.backend.standardize_dtype(one.dtype) == "bool":
         return ops.logical_or(one, zeros)
     return ops.add(one, zeros)
-
-
-def _open(size) -> bool:
-    return size is None or isinstance(size, Size)
-
-
-def _depends(value) -> bool:
-    found = []
-    map_arguments(lambda leaf: found.append(isinstance(leaf, Size)), value)
-    return any(found)
-
-
-def _reshape(replay, shape, config, x):
-    """A target with -1 for the size that is open."""
-    unknown = [axis for axis, size in enumerate(shape) if _open(size)]
-    target = [-1 if _open(size) else size for size in shape]
-    if len(unknown) == 1:
-        return ops.reshape(x, target)
-    if len(unknown) == 2 and replay.sizes[id(x)][0] == shape[0] is not None:
-        # The layer keeps the first axis, whatever it is.
-        replay.reshapes += 1
-        name = f"reshaped_{replay.reshapes}"
-        return keras.layers.Reshape(target[1:], name=name, dtype=x.dtype)(x)
-    raise NotExactError("its Reshape depends on several sizes")
-
-
-def _broadcast(replay, shape, config, x):
-    return replay.spread(x, shape)
-
-
-def _tile(replay, shape, config, x):
-    """Repeats along axes of one entry, beside ordinary ones."""
-    repeats = [n if isinstance(n, Size) else int(n) for n in config["repeats"]]
-    before = replay.sizes[id(x)]
-    before = (1,) * (len(repeats) - len(before)) + before
-    if any(isinstance(n, Size) and b != 1 for n, b in zip(repeats, before)):
-        raise NotExactError("its Tile depends on a size that is not known")
-    fixed = [1 if isinstance(n, Size) else n for n in repeats]
-    if any(n > 1 for n in fixed) or len(fixed) > len(x.shape):
-        x = ops.tile(x, fixed)
-        replay.sizes[id(x)] = tuple(
-            b if n == 1 else s for n, b, s in zip(fixed, before, shape)
-        )
-    return replay.spread(x, shape)
-
-
-def _slice(replay, shape, config, x, start_indices):
-    key = []
-    for start, count in zip(start_indices, config["shape"]):
-        if isinstance(count, Size) and start != 0:
-            raise NotExactError("it starts a part at a size that is not known")
-        key.append(slice(start, count if start == 0 else start + count))
-    return _parts(replay, x, key)
-
-
-def _get_item(replay, shape, config, x, key):
-    key = list(key) if isinstance(key, (list, tuple)) else [key]
-    if Ellipsis in key or not all(isinstance(k, slice) for k in key):
-        raise NotExactError("its GetItem depends on a size that is not known")
-    return _parts(replay, x, key)
-
-
-def _parts(replay, x, key):
-    """Parts along axes; where open, the first so many entries."""
-    before = replay.sizes[id(x)]
-    fixed = []
-    for axis, part in enumerate(key):
-        if not _depends(part):
-            fixed.append(part)
-            continue
-        fixed.append(slice(None))
-        if part.start not in (None, 0) or part.step not in (None, 1):
-            raise NotExactError("it takes a part of a size that is not known")
-        if before[axis] != part.stop:
-            x = ops.take(x, replay.range(part.stop), axis=axis)
-    if any(part != slice(None) for part in fixed):
-        x = x[tuple(fixed)]
-    return x
-
-
-# Operations that can be said without a size: functions of the replay, the
-# output's shape, the config and the call's arguments.
-_WITHOUT_SIZES = {
-    "Reshape": _reshape,
-    "BroadcastTo": _broadcast,
-    "Tile": _tile,
-    "Slice": _slice,
-    "GetItem": _get_item,
-}

@@ -13,6 +13,7 @@ import re
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import notes
 from tf_channel_prune.graph import opening
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.kinds import kinds_of
@@ -70,6 +71,8 @@ class Reader:
         self.variables: dict[tuple, int] = {}
         self.names: dict[str, int] = {}
         self.configs: dict[int, dict] = {}
+        # By the id of a layer, the same without its activation.
+        self.linear: dict[int, object] = {}
         # What opened composites say of their symbolic tensors and calls.
         self.stand_ins: dict[int, object] = {}
         self.sizes: dict[int, tuple] = {}
@@ -85,12 +88,12 @@ class Reader:
                 "calling it on symbolic tensors. Models made from it are "
                 "functional and have none of its methods."
             )
-        self.notes += lost_methods(model, self.internals.kind.Model)
+        self.notes += notes.lost_methods(model, self.internals.kind.Model)
         root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
         nodes = put_in_order(root)
-        self.notes += _untied(nodes)
+        self.notes += notes.untied(nodes)
         return Graph(self.tensors, nodes, root, self.flavour, self.notes)
 
     def tensor(self, keras_tensor) -> int:
@@ -143,10 +146,13 @@ class Reader:
             if opened.nodes is not None:
                 self._opened(opened, operation, keras_node, place)
                 return
-            reason = opened.reason
+            self._call(keras_node, layer, kinds, place, opened.reason)
+            return
+        activation = self.opening.open_activation(layer, keras_node)
+        if activation is None:
+            self._call(keras_node, layer, kinds, place)
         else:
-            reason = None
-        self._call(keras_node, layer, kinds, place, reason)
+            self._activated(activation, layer, keras_node, place)
 
     def _has_config(self, layer) -> bool:
         """Whether a layer can be made again; if not, its inside may be."""
@@ -223,15 +229,29 @@ class Reader:
         for outer, inner in zip(keras_node.outputs, opened.outputs):
             self.numbers[id(outer)] = self.tensor(inner)
 
+    def _activated(self, activation, layer, keras_node, place):
+        """A layer and its activation: two steps in place of one."""
+        self._know(activation)
+        linear = self.linear.get(id(layer))
+        if linear is None:
+            linear = self.linear[id(layer)] = self.internals.linear(layer)
+            self.alive.append(layer)
+        between = self.tensor(activation.inputs[0])
+        kinds = kinds_of(type(layer))
+        self._call(keras_node, linear, kinds, place, outputs=[between])
+        self._walk(activation.nodes, place.inside(layer.name))
+        number = self.tensor(activation.outputs[0])
+        self.numbers[id(keras_node.outputs[0])] = number
+
     def weights_of(self, layer) -> list[Weight]:
         return weights_of(layer)
 
     def weight(self, variable, name) -> Weight:
         return _weight(variable, name)
 
-    def _call(self, keras_node, layer, kinds, place, reason):
+    def _call(self, keras_node, layer, kinds, place, reason=None, outputs=None):
         holder = keras_node.operation
-        held = None if holder is layer else holder
+        alone = self.internals.unwrapped(holder) is holder
         is_layer = self.internals.is_layer(layer)
         name = holder.name if is_layer else self._name(holder.name, place)
         args, kwargs = self._arguments(keras_node, place, name)
@@ -241,12 +261,12 @@ class Reader:
             kinds=kinds,
             args=args,
             kwargs=kwargs,
-            outputs=[self.tensor(t) for t in keras_node.outputs],
+            outputs=outputs or [self.tensor(t) for t in keras_node.outputs],
             weights=self.weights_of(layer),
             operation=layer,
             read_config=lambda: self._config(layer),
             is_layer=is_layer,
-            holder=held,
+            holder=None if alone else holder,
             closed_reason=reason,
             inner=self._inner(layer),
         )
@@ -383,41 +403,6 @@ class Reader:
             is_layer=False,
             holder=None if holder is layer else holder,
         )
-
-
-def lost_methods(model, base) -> list[str]:
-    """What a plain functional model does not do as this model does."""
-    names = ("train_step", "test_step", "predict_step", "compute_loss")
-    own = [
-        name
-        for name in names
-        if hasattr(base, name)
-        and getattr(type(model), name) is not getattr(base, name)
-    ]
-    if not own:
-        return []
-    return [
-        f"{model.name!r} ({type(model).__name__}) has its own "
-        f"{', '.join(own)}; models made from it have Keras'. Train them in a "
-        "loop, or inside a model that has yours."
-    ]
-
-
-def _untied(nodes) -> list[str]:
-    """Notes on weights that two operations of a rebuilt model will hold."""
-    users: dict[int, dict] = {}
-    for node in nodes:
-        for weight in node.weights:
-            names = users.setdefault(weight.key, {})
-            names.setdefault(id(node.operation), node.name)
-    return [
-        f"{' and '.join(map(repr, names.values()))} share a weight. Models "
-        "made from this one hold it once for each: equal at first, trained "
-        "apart. A layer that is called twice (keras.layers."
-        "ReversibleEmbedding) keeps such weights tied."
-        for names in users.values()
-        if len(names) > 1
-    ]
 
 
 def weights_of(layer) -> list[Weight]:

@@ -26,6 +26,10 @@ def open_call(operation, call, known=None) -> Opened:
     return _record(operation, call.arguments.args, call.arguments.kwargs)
 
 
+def open_activation(layer, call) -> None:
+    """Activations stay in their layers."""
+
+
 def open_model(model):
     """Opens a subclassed model from the shapes that it was called with.
 
