@@ -225,6 +225,17 @@ class Regularized(layers.Layer):
         return x
 
 
+class ActivityRegularized(layers.Layer):
+    """Keras adds a loss of its outputs, which no call shows."""
+
+    def __init__(self, activity_regularizer="l2", **kwargs):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.dense = layers.Dense(4, name="dense")
+
+    def call(self, x):
+        return self.dense(x)
+
+
 class Noisy(layers.Layer):
     """Another constant at every call."""
 
@@ -369,6 +380,7 @@ WHOLE = [
     (Counts, "weight"),
     (Borrows, "weight"),
     (Regularized, "add_loss"),
+    (ActivityRegularized, "activity regularizer"),
     (Noisy, "differs from run to run"),
 ]
 
@@ -559,6 +571,24 @@ class LosesMask(DropsMask):
         self.supports_masking = False
 
 
+class GivesNone(DropsMask):
+    """A layer that Keras cannot record as one call."""
+
+    def call(self, x):
+        return super().call(x), None
+
+
+class DropsMaskInside(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = GivesNone(name="inner")
+        self.look = layers.MultiHeadAttention(2, 3, name="look")
+
+    def call(self, x):
+        y, _ = self.inner(x)
+        return self.look(y, y)
+
+
 class PassesMask(layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -588,6 +618,7 @@ class TakesMask(layers.Layer):
         (PassesMask, ""),
         (LosesMask, ""),
         (DropsMask, "mask"),
+        (DropsMaskInside, "mask"),
         (TakesMask, ""),  # Keras records the mask as an argument
     ],
 )
