@@ -38,8 +38,6 @@ def constructors(flavour) -> list[str]:
 
 
 def build(flavour, name):
-    import numpy as np
-
     room = importlib.import_module(f"{flavour}.applications")
     importlib.import_module(flavour).utils.set_random_seed(0)
     side = SIDES.get(name, SIDE)
@@ -48,18 +46,42 @@ def build(flavour, name):
         input_shape=(side, side, 3),
         classifier_activation=None,
     )
+    return randomised(model, flavour), side
+
+
+def randomised(model, flavour):
+    """Gives weights that start at ones or zeros other values."""
+    import numpy as np
+
     rng = np.random.default_rng(0)
     for weight in model.weights:
-        kind = re.split(r"[/:]", weight.name)[-1 if flavour == "keras" else -2]
+        kind = re.split(r"[/:]", weight.name)[
+            -2 if flavour == "tf_keras" else -1
+        ]
         if kind in ("gamma", "moving_variance", "variance"):
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
         elif kind in ("beta", "bias", "moving_mean", "mean"):
             weight.assign(rng.normal(0, 0.1, weight.shape))
-    return model, side
+    return model
 
 
 def check(flavour, name) -> dict:
     """Prunes one model by half and compares all the way."""
+    model, side = build(flavour, name)
+    row = {"flavour": flavour, "model": name, "side": side}
+    return {**row, **measured(model, 0.5)}
+
+
+def measured(model, ratio) -> dict:
+    """Prunes a model and compares all the way.
+
+    Args:
+        model: What to prune.
+        ratio: The share of its FLOPs to remove.
+
+    Returns:
+        What the tables show; if it could not be reached, "error" says why.
+    """
     import numpy as np
 
     import tf_channel_prune as tcp
@@ -69,16 +91,12 @@ def check(flavour, name) -> dict:
     from tf_channel_prune.graph.inputs import random_inputs
     from tf_channel_prune.transform import compare
 
-    model, side = build(flavour, name)
     start = time.perf_counter()
     channels = channels_of(model)
     table = CostTable(channels)
     full = table.total(table.sizes, "flops")
     least = table.total(np.ones_like(table.sizes), "flops")
     row = {
-        "flavour": flavour,
-        "model": name,
-        "side": side,
         "params": model.count_params(),
         "mflops": full / 1e6,
         "groups": len(channels.groups),
@@ -86,11 +104,11 @@ def check(flavour, name) -> dict:
             general(group.reason) for group in channels.groups if group.frozen
         ),
         "left_whole": [f"{n}: {why}" for n, why in channels.left_whole],
-        "most": 1 - least / full,
+        "most": 1 - least / full if full else 0.0,
         "label_seconds": time.perf_counter() - start,
     }
     try:
-        sparse = tcp.prune(model, ratio=0.5)
+        sparse = tcp.prune(model, ratio=ratio)
     except TargetError as error:
         return {**row, "error": str(error)}
     slim = tcp.transform(sparse)
@@ -108,9 +126,9 @@ def general(reason: str) -> str:
     return re.sub(r"'[^']*'", "...", reason)
 
 
-def run_one(flavour, name, limit) -> dict:
+def run_one(flavour, name, limit, script=__file__) -> dict:
     """`check` in a process of its own."""
-    command = [sys.executable, __file__, "--one", f"{flavour}:{name}"]
+    command = [sys.executable, script, "--one", f"{flavour}:{name}"]
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     paths = [here, os.environ.get("PYTHONPATH", "")]
     environment = {

@@ -1,8 +1,7 @@
 """Small KerasHub backbones with random weights, by name.
 
-KerasHub is needed for `benchmarks/coverage.py --models keras_hub:...` alone;
-`pip install keras-hub`. The sizes are small, the topologies are the ones that
-the presets have.
+`benchmarks/hub_coverage.py` prunes them; `pip install keras-hub`. The sizes
+are small, the topologies are the ones that the presets have.
 """
 
 SIDE = 64
@@ -49,6 +48,9 @@ def _csp(block, **extra):
         "block_type": block,
         "image_shape": IMAGE,
         "stem_padding": "same",
+        "bottle_ratio": [1.0],
+        "block_ratio": [0.5],
+        "expand_ratio": [1.0],
         **extra,
     }
 
@@ -69,8 +71,8 @@ def _mobilenet_v3():
         "stackwise_padding": [[1], [1, 1], [2, 2, 2]],
         "output_num_filters": 64,
         "depthwise_filters": 8,
-        "depthwise_stride": 1,
-        "depthwise_residual": True,
+        "depthwise_stride": 2,
+        "depthwise_residual": False,
         "last_layer_filter": 96,
         "squeeze_and_excite": 0.5,
         "input_activation": "hard_swish",
@@ -92,8 +94,8 @@ def _mobilenet_v4():
         "stackwise_padding": [[1], [2, 1], [1, 1]],
         "output_num_filters": 96,
         "depthwise_filters": 8,
-        "depthwise_stride": 1,
-        "depthwise_residual": True,
+        "depthwise_stride": 2,
+        "depthwise_residual": False,
         "last_layer_filter": 96,
         "squeeze_and_excite": None,
         "input_activation": "relu",
@@ -222,7 +224,14 @@ MODELS = {
     ),
     "CSPNet_csp": (
         "CSPNetBackbone",
-        lambda: _csp("dark_block", stage_type="csp"),
+        lambda: _csp(
+            "dark_block",
+            stage_type="csp",
+            bottle_ratio=[0.5, 1.0],
+            block_ratio=[1.0, 0.5],
+            expand_ratio=[2.0, 1.0],
+            down_growth=True,
+        ),
     ),
     "CSPNet_cs3": (
         "CSPNetBackbone",
@@ -230,7 +239,12 @@ MODELS = {
     ),
     "CSPNet_dark": (
         "CSPNetBackbone",
-        lambda: _csp("dark_block", stage_type="dark"),
+        lambda: _csp(
+            "dark_block",
+            stage_type="dark",
+            bottle_ratio=[0.5],
+            block_ratio=[1.0],
+        ),
     ),
     "EfficientNetV1": (
         "EfficientNetBackbone",

@@ -1,6 +1,7 @@
 """Activations: as layers, as strings, as layers with weights."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 from rule_checks import between
@@ -100,16 +101,25 @@ MIXING = {
         {},
         "m takes a log_softmax over it",
     ),
-    "of the user": (
+    "of the user, of operations that have rules": (
         lambda: layers.Activation(_flip, name="m"),
+        {"a": 4},
+        None,
+    ),
+    "of the user, by NumPy": (
+        lambda: layers.Activation(_flip_values, name="m"),
         {},
-        "m applies the activation '_flip', which has no rule",
+        "m applies the activation '_flip_values', which has no rule",
     ),
 }
 
 
 def _flip(x):
     return keras.ops.flip(x, axis=-1)
+
+
+def _flip_values(x):
+    return keras.ops.convert_to_tensor(np.flip(np.asarray(x), axis=-1))
 
 
 @pytest.mark.parametrize("row", MIXING)

@@ -226,6 +226,17 @@ class Regularized(layers.Layer):
         return x
 
 
+class ActivityRegularized(layers.Layer):
+    """Keras adds a loss of its outputs, which no call shows."""
+
+    def __init__(self, activity_regularizer="l2", **kwargs):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.dense = layers.Dense(4, name="dense")
+
+    def call(self, x):
+        return self.dense(x)
+
+
 class Noisy(layers.Layer):
     """Another constant at every call."""
 
@@ -376,6 +387,7 @@ WHOLE = [
     (Counts, "weight"),
     (Borrows, "weight"),
     (Regularized, "add_loss"),
+    (ActivityRegularized, "activity regularizer"),
     (Noisy, "differs from run to run"),
 ]
 
@@ -566,6 +578,24 @@ class LosesMask(DropsMask):
         self.supports_masking = False
 
 
+class GivesNone(DropsMask):
+    """A layer that Keras cannot record as one call."""
+
+    def call(self, x):
+        return super().call(x), None
+
+
+class DropsMaskInside(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = GivesNone(name="inner")
+        self.look = layers.MultiHeadAttention(2, 3, name="look")
+
+    def call(self, x):
+        y, _ = self.inner(x)
+        return self.look(y, y)
+
+
 class PassesMask(layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -595,6 +625,7 @@ class TakesMask(layers.Layer):
         (PassesMask, ""),
         (LosesMask, ""),
         (DropsMask, "mask"),
+        (DropsMaskInside, "mask"),
         (TakesMask, ""),  # Keras records the mask as an argument
     ],
 )
@@ -624,6 +655,66 @@ def test_mixed_precision_inside():
     channels = check(model, tolerance=3e-2, gradients=False)
     found = sizes(channels)
     assert found == {"a": 4, "o.w:axis1": 5}
+
+
+@keras.saving.register_keras_serializable("zoo")
+def own_gelu(x):
+    return keras.activations.gelu(x, approximate=True)
+
+
+def shifted(x):
+    return ops.sigmoid(x) * x + 0.5
+
+
+def centred(x):
+    return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda f: layers.Dense(5, activation=f, name="d"),
+        lambda f: layers.Conv2D(5, 3, activation=f, name="d"),
+        lambda f: layers.SeparableConv2D(5, 3, activation=f, name="d"),
+    ],
+)
+@pytest.mark.parametrize("function", [own_gelu, shifted])
+def test_activations_of_the_users_own(build, function, tmp_path):
+    layer = build(function)
+    model = around(layer, layers.Conv2D(3, 1, name="after"))
+    channels = check(model)
+    found = {group.name: group.size for group in channels.prunable}
+    assert found["d"] == 5 and found["a"] == 4
+    assert layer.activation is function
+    slim = make_slim(channels, np.ones(channels.unit_count, bool))
+    slim.save(tmp_path / "slim.keras")
+    keras.models.load_model(tmp_path / "slim.keras")
+
+
+def test_an_activation_of_the_users_own_in_a_shared_layer():
+    shared = layers.Dense(4, activation=own_gelu, name="d")
+    channels = check(around(lambda x: shared(shared(x))))
+    assert {group.name for group in channels.prunable} == {"a"}
+    alone = layers.Activation(shifted, name="act")
+    channels = check(around(alone, layers.Conv2D(3, 1, name="after")))
+    assert {group.name for group in channels.prunable} == {"a", "after"}
+
+
+def test_an_activation_over_channels_mixes_them():
+    layer = layers.Dense(5, activation=centred, name="d")
+    channels = check(around(layer, layers.Conv2D(3, 1, name="after")))
+    frozen = {g.name: g.reason for g in channels.groups if g.frozen}
+    assert "mixes it" in frozen["d"]
+
+
+def test_a_mask_keeps_the_activation_in_its_layer():
+    """Operations would lose the mask."""
+    layer = layers.Dense(6, activation=own_gelu, name="d")
+    model = randomise(masked(layer))
+    channels = channels_of(model)
+    whole = make_sparse(channels, np.ones(channels.unit_count, bool))
+    words = np.array([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0]])
+    assert compare(model, whole, words).relative < 1e-5
 
 
 def test_the_same_names_in_every_reading():

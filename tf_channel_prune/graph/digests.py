@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import Node
 from tf_channel_prune.graph.structure import TensorRef
@@ -103,7 +104,7 @@ def _row(node: Node, graph: Graph, names: bool):
 def _config(node: Node):
     try:
         config = node.config
-    except NotImplementedError:
+    except (NotImplementedError, PruningError):
         # An operation that cannot be saved; its arguments tell it apart.
         return None
     return {k: v for k, v in config.items() if k not in _LEFT_OUT}

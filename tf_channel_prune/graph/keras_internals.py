@@ -183,6 +183,20 @@ def _plain(value):
     return value
 
 
+def is_from_keras(function) -> bool:
+    """Whether an activation is none or one of Keras' own."""
+    module = getattr(function, "__module__", type(function).__module__)
+    return function is None or module.split(".")[0] == "keras"
+
+
+def linear(layer):
+    """A layer without its activation; it has the same variables."""
+    # Keras copies a layer by saving it.
+    made = object.__new__(type(layer))
+    vars(made).update(vars(layer), activation=keras.activations.linear)
+    return made
+
+
 def unwrapped(operation):
     """The layer inside one of this package's mask holders, else itself."""
     if getattr(operation, "holds_channel_masks", False):
@@ -262,6 +276,35 @@ def without_initialization(layer):
     finally:
         for part, name, value in saved:
             object.__setattr__(part, name, value)
+
+
+@contextlib.contextmanager
+def layers_recorded_if(condition):
+    """While open, Keras records some calls of layers only.
+
+    Args:
+        condition: Function of `(layer, outputs)` of a call.
+    """
+    from keras.src.layers import layer as room
+
+    original = room.Node
+
+    def node(operation, call_args, call_kwargs, outputs):
+        if condition(operation, outputs):
+            original(operation, call_args, call_kwargs, outputs)
+
+    room.Node = node
+    try:
+        yield
+    finally:
+        room.Node = original
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras asks for shapes, with the backend's own tensors."""
+    from keras.src.backend.common import symbolic_scope
+
+    return symbolic_scope.in_symbolic_scope()
 
 
 def sequential(input_tensor, layers, name):

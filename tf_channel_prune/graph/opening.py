@@ -10,7 +10,7 @@ layer does; otherwise the layer stays whole, with the reason:
   constant would no longer train;
 - the record must be the same with `training=True`, since a Python branch on
   `training` is decided while recording;
-- it must be the same for every batch size;
+- it must be the same for every batch size and length;
 - Keras masks must take the same way.
 """
 
@@ -23,37 +23,10 @@ import keras
 from keras import tree
 
 from tf_channel_prune.errors import UnsupportedModelError
-from tf_channel_prune.graph import batches
 from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
-from tf_channel_prune.graph import tracing
-
-
-@dataclasses.dataclass
-class Opened:
-    """The calls inside a layer, or the reason why they cannot be had.
-
-    Attributes:
-        inputs: The symbolic tensors that stood for the call's tensors.
-        outputs: What it gave, flat.
-        nodes: The calls inside, in order; None if it stays whole.
-        reason: Why it stays whole.
-        stand_ins: By the id of a symbolic tensor, the variable or array that
-            it stands for.
-        freed: What to correct where a number stood for the batch size.
-        input_structure, output_structure: As `call` takes and gives them.
-        alive: Keeps the objects behind ids.
-    """
-
-    inputs: list = dataclasses.field(default_factory=list)
-    outputs: list = dataclasses.field(default_factory=list)
-    nodes: list | None = None
-    reason: str | None = None
-    stand_ins: dict = dataclasses.field(default_factory=dict)
-    freed: batches.Freed = dataclasses.field(default_factory=batches.Freed)
-    input_structure: object = None
-    output_structure: object = None
-    alive: list = dataclasses.field(default_factory=list)
+from tf_channel_prune.graph import records
+from tf_channel_prune.graph.records import Opened
 
 
 @dataclasses.dataclass
@@ -68,30 +41,79 @@ class OpenedModel:
     opened: Opened | None = None
 
 
-def open_call(operation, keras_node, shapes=None) -> Opened:
+def open_call(operation, keras_node, known=None) -> Opened:
     """Opens one call of a layer inside a graph.
 
     Args:
         operation: The layer.
         keras_node: The call.
-        shapes: By the id of a symbolic tensor, its shape where it is not its
-            own (a number stood for the batch size).
+        known: By the id of a symbolic tensor, its shape with a `Size` where
+            more than nothing is known of a size.
     """
     if not isinstance(operation, keras.layers.Layer):
         return Opened(reason=f"no rule for {type(operation).__name__}")
     if not operation.built:
         return Opened(reason="it is not built")
-    shapes = shapes or {}
+    known = known or {}
+    tensors = {id(t): t for t in keras_node.input_tensors}
+    places = {key: place for place, key in enumerate(tensors)}
 
-    def arguments(batch):
-        return keras_node.arguments.convert(
-            lambda value: _fresh(value, shapes, batch)
-        )
+    def arguments(shapes):
+        def fresh(value):
+            if not isinstance(value, keras.KerasTensor):
+                return value
+            shape = shapes[places[id(value)]]
+            made = keras.KerasTensor(shape, dtype=value.dtype)
+            implicit_masks.lend(made, value, shape)
+            return made
+
+        return keras_node.arguments.convert(fresh)
 
     def problem(found):
         return implicit_masks.problem(operation, keras_node, found)
 
-    return _open(operation, arguments, problem)
+    shapes = [known.get(key, t.shape) for key, t in tensors.items()]
+    return records.best(operation, records.Call(shapes, arguments, problem))
+
+
+# What gives `activation(...)` of something else.
+_ACTIVATED = tuple(
+    getattr(keras.layers, name)
+    for name in "Activation Dense EinsumDense Conv1D Conv2D Conv3D "
+    "Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D "
+    "DepthwiseConv2D SeparableConv1D SeparableConv2D".split()
+)
+
+
+def open_activation(layer, keras_node) -> Opened | None:
+    """Opens an activation that is a function of the user's own.
+
+    Args:
+        layer: A layer that a rule knows.
+        keras_node: Its call.
+
+    Returns:
+        The calls inside; None if there is no such function, or it stays in
+        the layer.
+    """
+    function = getattr(layer, "activation", None)
+    output = keras_node.outputs[0]
+    if (
+        not isinstance(layer, _ACTIVATED)
+        or keras_internals.is_from_keras(function)
+        or isinstance(function, keras.layers.Layer)
+        or layer.activity_regularizer is not None
+        # Operations would lose it.
+        or implicit_masks.of(output) is not None
+    ):
+        return None
+
+    def arguments(shapes):
+        return (keras.KerasTensor(shapes[0], dtype=output.dtype),), {}
+
+    alone = keras.layers.Activation(function, dtype=output.dtype)
+    opened = records.best(alone, records.Call([output.shape], arguments))
+    return None if opened.nodes is None else opened
 
 
 def open_model(model):
@@ -121,13 +143,15 @@ def open_model(model):
 
 
 def _open_with(model, specs) -> Opened:
-    def arguments(batch):
-        given = tree.map_structure(lambda s: s.tensor(batch), specs)
+    def arguments(shapes):
+        left = iter(shapes)
+        given = tree.map_structure(lambda s: s.tensor(next(left)), specs)
         if len(given) == 1:
             return tuple(given.values()), {}
         return (), given
 
-    return _open(model, arguments)
+    shapes = [(None, *spec.shape[1:]) for spec in tree.flatten(specs)]
+    return records.best(model, records.Call(shapes, arguments))
 
 
 @dataclasses.dataclass
@@ -138,10 +162,8 @@ class _Spec:
     name: str
     dtype: str
 
-    def tensor(self, batch):
-        return keras.KerasTensor(
-            (batch, *self.shape[1:]), dtype=self.dtype, name=self.name
-        )
+    def tensor(self, shape):
+        return keras.KerasTensor(shape, dtype=self.dtype, name=self.name)
 
 
 def _input_specs(model) -> dict:
@@ -202,102 +224,4 @@ def _starts_with_lookup(keras_node) -> bool:
         inside.inputs[0] is node.input_tensors[0] and _starts_with_lookup(node)
         for node in inside.nodes
         if node.input_tensors
-    )
-
-
-def _fresh(value, shapes, batch):
-    """A new symbolic tensor like a call's, with or without a batch size."""
-    if not isinstance(value, keras.KerasTensor):
-        return value
-    shape = shapes.get(id(value), value.shape)
-    if batch is not None and shape and shape[0] is None:
-        shape = (batch, *shape[1:])
-    fresh = keras.KerasTensor(shape, dtype=value.dtype)
-    implicit_masks.lend(fresh, value, shape)
-    return fresh
-
-
-def _open(layer, arguments, problem=None) -> Opened:
-    """Records a call in the way that says the most.
-
-    Args:
-        layer: A built layer.
-        arguments: Function of a batch size (None: open) that gives fresh
-            call arguments.
-        problem: Function of a `Trace` that says why it may not be used.
-    """
-    failures, problems = [], []
-    for sized in (False, True):
-        for stand_in in (True, False):
-            try:
-                found = _record(layer, arguments, sized, stand_in, problem)
-            except Exception as error:  # any user code may run here
-                lines = str(error).strip().splitlines()
-                first = lines[0] if lines else type(error).__name__
-                failures.append(f"its call does not run symbolically ({first})")
-                continue
-            if found.nodes is not None:
-                return found
-            problems.append(found.reason)
-    return Opened(reason=(problems + failures)[0])
-
-
-def _record(layer, arguments, sized, stand_in, problem) -> Opened:
-    def run(batch, **extra):
-        args, kwargs = arguments(batch)
-        inputs = [
-            leaf
-            for leaf in tree.flatten((args, kwargs))
-            if isinstance(leaf, keras.KerasTensor)
-        ]
-        kwargs = {**kwargs, **extra}
-        found = tracing.trace(layer, args, kwargs, inputs, stand_in)
-        return found, args[0] if args else kwargs
-
-    batch = batches.PRIMES[0] if sized else None
-    found, structure = run(batch)
-    if found.problem is None and problem is not None:
-        found.problem = problem(found)
-    if found.problem is not None:
-        return Opened(reason=found.problem)
-    if not tracing.same(found, run(batch)[0]):
-        return Opened(reason="its call differs from run to run")
-    if "training" in inspect.signature(layer.call).parameters:
-        for mode in (False, True):
-            if not tracing.same(found, run(batch, training=mode)[0]):
-                return Opened(
-                    reason="its call takes another path while training"
-                )
-    freed = batches.Freed()
-    if sized:
-        try:
-            freed = batches.freed(found, run(batches.PRIMES[1])[0])
-        except batches.NotExactError as error:
-            return Opened(reason=str(error))
-    if any(_wants_sizes(node) for node in found.nodes):
-        return Opened(reason="it computes with a size that is not known")
-    return Opened(
-        found.inputs,
-        tree.flatten(found.result),
-        found.nodes,
-        None,
-        found.stand_ins,
-        freed,
-        structure,
-        found.result,
-        found.alive,
-    )
-
-
-def _wants_sizes(keras_node) -> bool:
-    """Whether an operation's arguments hold a size that is not known."""
-    operation = keras_node.operation
-    if keras_internals.is_layer(operation):
-        return False
-    if type(operation).__name__ == "GetItem":
-        return False  # None adds an axis there
-    given = [*keras_node.arguments.args, *keras_node.arguments.kwargs.values()]
-    return any(
-        isinstance(value, (list, tuple)) and any(v is None for v in value)
-        for value in (*keras_internals.config(operation).values(), *given)
     )

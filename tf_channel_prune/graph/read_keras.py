@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import notes
 from tf_channel_prune.graph import opening
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.kinds import kinds_of
@@ -42,6 +44,9 @@ class _Place:
     scope: tuple[str, ...] = ()
     opened: tuple[str, ...] = ()
 
+    def inside(self, *names: str) -> _Place:
+        return dataclasses.replace(self, opened=(*self.opened, *names))
+
     def name(self, name: str) -> str:
         return "/".join((*self.scope, joined(*self.opened, name)))
 
@@ -66,11 +71,13 @@ class Reader:
         self.alive: list = []  # ids stay valid while the objects live
         self.variables: dict[tuple, int] = {}
         self.names: dict[str, int] = {}
+        self.configs: dict[int, dict] = {}
+        # By the id of a layer, the same without its activation.
+        self.linear: dict[int, object] = {}
         # What opened composites say of their symbolic tensors and calls.
         self.stand_ins: dict[int, object] = {}
-        self.shapes: dict[int, tuple] = {}
-        self.configs: dict[int, dict] = {}
-        self.spreads: set[int] = set()
+        self.sizes: dict[int, tuple] = {}
+        self.paths: dict[int, tuple[str, ...]] = {}
 
     def read(self, model) -> Graph:
         inner = self.internals.functional(model)
@@ -82,12 +89,12 @@ class Reader:
                 "calling it on symbolic tensors. Models made from it are "
                 "functional and have none of its methods."
             )
-        self.notes += lost_methods(model, self.internals.kind.Model)
+        self.notes += notes.lost_methods(model, self.internals.kind.Model)
         root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
         self._enter(inner, _Place(root), inputs)
         nodes = put_in_order(root)
-        self.notes += _untied(nodes)
+        self.notes += notes.untied(nodes)
         return Graph(
             self.tensors,
             nodes,
@@ -102,7 +109,6 @@ class Reader:
         number = self.numbers.get(id(keras_tensor))
         if number is None:
             shape, dtype, name = self.internals.tensor_facts(keras_tensor)
-            shape = self.shapes.get(id(keras_tensor), shape)
             number = self._new_tensor(shape, dtype, name)
             self.numbers[id(keras_tensor)] = number
             self.alive.append(keras_tensor)
@@ -132,7 +138,8 @@ class Reader:
             if id(keras_node) in ends:
                 self._held(keras_node, ends[id(keras_node)], place)
             elif id(keras_node) not in inside:
-                self._step(keras_node, place)
+                around = self.paths.get(id(keras_node), ())
+                self._step(keras_node, place.inside(*around))
 
     def _step(self, keras_node, place):
         operation = keras_node.operation
@@ -142,15 +149,44 @@ class Reader:
             return
         layer = self.internals.unwrapped(operation)
         kinds = kinds_of(type(layer))
-        if not self.keep_whole(kinds):
-            opened = self.opening.open_call(operation, keras_node, self.shapes)
+        if not (self.keep_whole(kinds) and self._has_config(layer)):
+            opened = self.opening.open_call(operation, keras_node, self.sizes)
             if opened.nodes is not None:
                 self._opened(opened, operation, keras_node, place)
                 return
-            reason = opened.reason
+            self._call(keras_node, layer, kinds, place, opened.reason)
+            return
+        activation = self.opening.open_activation(layer, keras_node)
+        if activation is None:
+            self._call(keras_node, layer, kinds, place)
         else:
-            reason = None
-        self._call(keras_node, layer, kinds, place, reason)
+            self._activated(activation, layer, keras_node, place)
+
+    def _has_config(self, layer) -> bool:
+        """Whether a layer can be made again; if not, its inside may be."""
+        if not self.internals.is_layer(layer):
+            return True
+        try:
+            self._config(layer)
+        except PruningError:
+            return False
+        return True
+
+    def _config(self, layer) -> dict:
+        if id(layer) in self.configs:
+            return self.configs[id(layer)]
+        try:
+            found = self.internals.config(layer)
+        except Exception as error:  # users write this method
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise PruningError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) cannot be made "
+                f"again: its get_config() fails ({why[:120]}). Give the class "
+                "one that returns its constructor's arguments."
+            ) from error
+        self.alive.append(layer)
+        self.configs[id(layer)] = found
+        return found
 
     def _nested(self, model, functional, keras_node, place):
         """A model used as one layer: its nodes inline, its block nested."""
@@ -172,7 +208,7 @@ class Reader:
         self.numbers = saved
         for outer, number in zip(keras_node.outputs, inner.outputs):
             self.numbers[id(outer)] = number
-            self._refine(number, self.shapes.get(id(outer), outer.shape))
+            self._refine(number, outer.shape)
         place.block.steps.append(inner)
 
     def _refine(self, number, shape):
@@ -189,21 +225,31 @@ class Reader:
             return
         self.alive.append(opened)
         self.stand_ins.update(opened.stand_ins)
-        self.shapes.update(opened.freed.shapes)
-        self.configs.update(opened.freed.configs)
-        self.spreads |= opened.freed.spreads
+        self.sizes.update(opened.sizes)
+        self.paths.update(opened.paths)
 
     def _opened(self, opened, operation, keras_node, place):
         """A composite layer: its nodes take its place in the flat model."""
         self._know(opened)
         for inner, outer in zip(opened.inputs, keras_node.input_tensors):
             self.numbers[id(inner)] = self.tensor(outer)
-        inside = dataclasses.replace(
-            place, opened=(*place.opened, operation.name)
-        )
-        self._walk(opened.nodes, inside)
+        self._walk(opened.nodes, place.inside(operation.name))
         for outer, inner in zip(keras_node.outputs, opened.outputs):
             self.numbers[id(outer)] = self.tensor(inner)
+
+    def _activated(self, activation, layer, keras_node, place):
+        """A layer and its activation: two steps in place of one."""
+        self._know(activation)
+        linear = self.linear.get(id(layer))
+        if linear is None:
+            linear = self.linear[id(layer)] = self.internals.linear(layer)
+            self.alive.append(layer)
+        between = self.tensor(activation.inputs[0])
+        kinds = kinds_of(type(layer))
+        self._call(keras_node, linear, kinds, place, outputs=[between])
+        self._walk(activation.nodes, place.inside(layer.name))
+        number = self.tensor(activation.outputs[0])
+        self.numbers[id(keras_node.outputs[0])] = number
 
     def weights_of(self, layer) -> list[Weight]:
         return weights_of(layer)
@@ -211,40 +257,27 @@ class Reader:
     def weight(self, variable, name) -> Weight:
         return _weight(variable, name)
 
-    def _call(self, keras_node, layer, kinds, place, reason):
+    def _call(self, keras_node, layer, kinds, place, reason=None, outputs=None):
         holder = keras_node.operation
-        held = None if holder is layer else holder
+        alone = self.internals.unwrapped(holder) is holder
         is_layer = self.internals.is_layer(layer)
         name = holder.name if is_layer else self._name(holder.name, place)
         args, kwargs = self._arguments(keras_node, place, name)
-        outputs = keras_node.outputs
-        config = self.configs.get(id(keras_node))
-        if config is not None:
-            layer = self.internals.operation(
-                type(layer).__name__, {**self.internals.config(layer), **config}
-            )
-        if id(keras_node) in self.spreads:
-            shape, dtype, _ = self.internals.tensor_facts(outputs[0])
-            numbers = [self._new_tensor((1, *shape[1:]), dtype, name)]
-        else:
-            numbers = [self.tensor(t) for t in outputs]
         self._add(
             place,
             name=place.name(name),
             kinds=kinds,
             args=args,
             kwargs=kwargs,
-            outputs=numbers,
+            outputs=outputs or [self.tensor(t) for t in keras_node.outputs],
             weights=self.weights_of(layer),
             operation=layer,
-            read_config=lambda: self.internals.config(layer),
+            read_config=lambda: self._config(layer),
             is_layer=is_layer,
-            holder=held,
+            holder=None if alone else holder,
             closed_reason=reason,
             inner=self._inner(layer),
         )
-        if id(keras_node) in self.spreads:
-            self._spread(numbers[0], outputs[0], place)
 
     def _name(self, name, place) -> str:
         """A name for an operation that Keras named while it was recorded.
@@ -259,45 +292,6 @@ class Reader:
             self.names.get(place.name(base), -1) + 1
         )
         return f"{base}_{count}" if count else base
-
-    def _spread(self, row, outer, place):
-        """A row as often as there are samples: plus a zero per sample."""
-        like = next(
-            number
-            for number in place.block.inputs
-            if self.tensors[number].shape[:1] == (None,)
-        )
-        shape, dtype, _ = self.internals.tensor_facts(outer)
-        rank = len(self.tensors[like].shape)
-        steps = [
-            ("ZerosLike", {"dtype": dtype}, self.tensors[like].shape),
-            ("Sum", {"axis": list(range(1, rank))}, (None,)),
-            (
-                "Reshape",
-                {"newshape": (-1, *[1] * (len(shape) - 1))},
-                (None, *[1] * (len(shape) - 1)),
-            ),
-        ]
-        for name, config, made in steps:
-            number = self._new_tensor(made, dtype, name)
-            self._operation(name, config, [like], number, place)
-            like = number
-        self._operation("Add", {}, [row, like], self.tensor(outer), place)
-
-    def _operation(self, name, config, inputs, output, place):
-        """An operation that no call of the model stands for."""
-        operation = self.internals.operation(name, config)
-        self._add(
-            place,
-            name=place.name(self._name(f"spread_{name.lower()}", place)),
-            kinds=kinds_of(type(operation)),
-            args=tuple(TensorRef(number) for number in inputs),
-            outputs=[output],
-            weights=[],
-            operation=operation,
-            read_config=lambda: self.internals.config(operation),
-            is_layer=False,
-        )
 
     def _inner(self, layer) -> Node | None:
         """The layer inside a wrapper, as a node of its own."""
@@ -314,7 +308,7 @@ class Reader:
             outputs=[1],
             weights=self.weights_of(inner),
             operation=inner,
-            read_config=lambda: self.internals.config(inner),
+            read_config=lambda: self._config(inner),
             inner=self._inner(inner),
         )
 
@@ -417,41 +411,6 @@ class Reader:
             is_layer=False,
             holder=None if holder is layer else holder,
         )
-
-
-def lost_methods(model, base) -> list[str]:
-    """What a plain functional model does not do as this model does."""
-    names = ("train_step", "test_step", "predict_step", "compute_loss")
-    own = [
-        name
-        for name in names
-        if hasattr(base, name)
-        and getattr(type(model), name) is not getattr(base, name)
-    ]
-    if not own:
-        return []
-    return [
-        f"{model.name!r} ({type(model).__name__}) has its own "
-        f"{', '.join(own)}; models made from it have Keras'. Train them in a "
-        "loop, or inside a model that has yours."
-    ]
-
-
-def _untied(nodes) -> list[str]:
-    """Notes on weights that two operations of a rebuilt model will hold."""
-    users: dict[int, dict] = {}
-    for node in nodes:
-        for weight in node.weights:
-            names = users.setdefault(weight.key, {})
-            names.setdefault(id(node.operation), node.name)
-    return [
-        f"{' and '.join(map(repr, names.values()))} share a weight. Models "
-        "made from this one hold it once for each: equal at first, trained "
-        "apart. A layer that is called twice (keras.layers."
-        "ReversibleEmbedding) keeps such weights tied."
-        for names in users.values()
-        if len(names) > 1
-    ]
 
 
 def weights_of(layer) -> list[Weight]:

@@ -19,11 +19,15 @@ from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
 
-def open_call(operation, call, shapes=None) -> Opened:
+def open_call(operation, call, known=None) -> Opened:
     """Opens one call of a layer inside a graph."""
     if not operation.built:
         return Opened(reason="it is not built")
     return _record(operation, call.arguments.args, call.arguments.kwargs)
+
+
+def open_activation(layer, call) -> None:
+    """Activations stay in their layers."""
 
 
 def open_model(model):
