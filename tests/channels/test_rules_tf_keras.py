@@ -92,3 +92,16 @@ def test_embedding():
         randomise(tf_keras.Model(inputs, x)), inputs=given
     )
     assert sizes(channels) == {"a": 4, "m": 6}
+
+
+def test_a_lambda_is_tried():
+    import tensorflow as tf
+
+    inputs = tf_keras.Input((5, 3))
+    x = layers.Dense(4, name="a")(inputs)
+    x = layers.Lambda(lambda x: tf.math.asinh(x), name="m")(x)
+    x = layers.Dense(2, name="z")(x)
+    channels, _, _ = prune_and_compare(randomise(tf_keras.Model(inputs, x)))
+    assert sizes(channels) == {"a": 4}
+    ((_, pattern),) = channels.probed
+    assert pattern == "each channel by itself"

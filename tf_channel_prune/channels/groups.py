@@ -36,6 +36,8 @@ class ChannelGroup:
         frozen: Whether nothing of it can be removed.
         reason: Why it is frozen; empty if it is not.
         units: The unit numbers, in the order of the channels.
+        probed: Layers and operations on its way that have no rule: what they
+            do to channels was found by trying them.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ChannelGroup:
     frozen: bool
     reason: str
     units: np.ndarray = dataclasses.field(repr=False, compare=False)
+    probed: tuple[str, ...] = ()
 
 
 class Channels:
@@ -86,6 +89,11 @@ class Channels:
     def left_whole(self) -> list[tuple[str, str]]:
         """`(layer, reason)` for every operation that no rule understands."""
         return [(node.name, why) for node, why in self.scope.left_whole]
+
+    @property
+    def probed(self) -> list[tuple[str, str]]:
+        """`(layer, pattern)` for every operation that was tried out."""
+        return [(node.name, pattern) for node, pattern in self.scope.probed]
 
     def units(self, vector: np.ndarray) -> np.ndarray:
         """The unit of each entry of a label vector; -1 is fixed."""
@@ -145,6 +153,7 @@ class Channels:
 def _groups(channels: Channels) -> list[ChannelGroup]:
     signature = _signatures(channels)
     makers, positions, layered = _makers(channels)
+    tried = _tried(channels)
     buckets: dict[tuple, list[int]] = {}
     for unit in range(channels.unit_count):
         if not signature[unit] and unit not in layered:
@@ -177,9 +186,26 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
                 bool(reason),
                 reason,
                 np.array(units),
+                tuple(n for n, on in tried if not on.isdisjoint(units)),
             )
         )
     return groups
+
+
+def _tried(channels: Channels) -> list[tuple[str, set[int]]]:
+    """Names of the nodes that were tried out, and the units in them."""
+    return [
+        (
+            node.name,
+            {
+                unit
+                for number in (*node.inputs, *node.outputs)
+                for vector in channels.scope.tensors[number].axes.values()
+                for unit in channels.units(vector).tolist()
+            },
+        )
+        for node, _ in channels.scope.probed
+    ]
 
 
 def _signatures(channels: Channels) -> list[int]:

@@ -36,6 +36,8 @@ class Scope:
             the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
         whole: `id(node)` of the same nodes: no rule treats them.
+        probed: `(node, pattern)` of every node that was tried out.
+        tried: What trials have said so far; see `probing.py`.
         inner: The scope inside a wrapper, by `id(node)`.
         watched: What a masked form must know, by `id(node.operation)`.
     """
@@ -49,6 +51,8 @@ class Scope:
         self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
         self.whole: set[int] = set()
+        self.probed: list[tuple[Node, str]] = []
+        self.tried: dict[tuple, object] = {}
         self.inner: dict[int, Scope] = {}
         self.watched: dict[int, Watched] = {}
         self._tied: dict[tuple[int, str], Labels] = {}

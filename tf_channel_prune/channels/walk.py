@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Iterable
 
 from tf_channel_prune.channels.labels import Labels
+from tf_channel_prune.channels.probing import probe
 from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.scope import Scope
 from tf_channel_prune.errors import PruningError
@@ -39,10 +40,12 @@ def walk(graph: Graph, exclude=()) -> Scope:
         )
     for node in graph.nodes:
         rule = rule_for(node.kinds)
-        reason = _unknown(node) if rule is None else unsliceable(node)
+        reason = unsliceable(node)
+        if reason is None and rule is None:
+            reason = _probed(node, scope)
         if reason is not None:
             scope.freeze(node, reason)
-        else:
+        elif rule is not None:
             rule.label(node, scope)
         if node.name in excluded:
             _freeze_outputs(scope, node.outputs, f"{node.name} is excluded")
@@ -100,6 +103,15 @@ def unsliceable(node) -> str | None:
     ):
         return f"{node.name} is quantized: prune first, then quantize"
     return None
+
+
+def _probed(node, scope) -> str | None:
+    """Labels a node without a rule by trying it; or says why it is whole."""
+    carriers = [n for n in node.inputs if scope.tensors[n].axes]
+    if not carriers:
+        return _unknown(node)
+    reason = probe(node, scope)
+    return None if reason is None else f"{_unknown(node)}; tried, {reason}"
 
 
 def _unknown(node) -> str:

@@ -38,6 +38,11 @@ def to_array(value) -> np.ndarray:
     return keras.ops.convert_to_numpy(value)
 
 
+def to_tensor(array):
+    """An array as a tensor of the backend."""
+    return keras.ops.convert_to_tensor(array)
+
+
 def is_layer(operation) -> bool:
     return isinstance(operation, keras.layers.Layer)
 

@@ -96,13 +96,18 @@ def inputs(graph: Graph, x) -> dict:
     return dict(zip(graph.inputs, tensors))
 
 
-def is_tensorflow(graph: Graph) -> bool:
-    """Whether the model's tensors are TensorFlow's."""
+def backend(graph: Graph) -> str:
+    """Whose the model's tensors are: `"tensorflow"`, `"jax"` or `"torch"`."""
     if graph.flavour == "tf_keras":
-        return True
+        return "tensorflow"
     import keras
 
-    return keras.backend.backend() == "tensorflow"
+    return keras.backend.backend()
+
+
+def is_tensorflow(graph: Graph) -> bool:
+    """Whether the model's tensors are TensorFlow's."""
+    return backend(graph) == "tensorflow"
 
 
 def compiled(graph: Graph, function):

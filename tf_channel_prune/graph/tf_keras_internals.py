@@ -87,6 +87,11 @@ def to_array(value) -> np.ndarray:
     return np.asarray(tf.convert_to_tensor(value))
 
 
+def to_tensor(array):
+    """An array as a tensor."""
+    return tf.convert_to_tensor(array)
+
+
 def is_layer(operation) -> bool:
     return isinstance(operation, tf_keras.layers.Layer)
 
