@@ -241,7 +241,8 @@ ONE = [
         A8,
     ),
     ("self attention", lambda x: attention(x), {"a": 8}),
-    ("no rule", lambda x: ops.diff(x, axis=1), {}),
+    ("no rule, tried", lambda x: ops.diff(x, axis=1), A8),
+    ("no rule", lambda x: ops.sort(x, axis=-1), {}),
     ("argmax of channels", lambda x: ops.one_hot(ops.argmax(x, -1), 8), {}),
     (
         "argmax of positions",

@@ -255,7 +255,7 @@ class Averages(NeedsNumbers):
         return ops.sum(x, axis=1, keepdims=True) * share + x
 
 
-CLOSED = [WhereEqual, WhereLong, Pads, Bakes, Averages]
+CLOSED = [WhereEqual, WhereLong, Pads]
 
 
 @pytest.mark.parametrize("cls", CLOSED)
@@ -266,9 +266,23 @@ def test_closed_where_numbers_would_be_baked_in(cls):
     assert name == "p" and "size" in why
     assert {group.name for group in channels.prunable} == {"last"}
     alive = random_alive(channels, np.random.default_rng(0))
+    check_all_shapes(channels, alive)
+
+
+def check_all_shapes(channels, alive):
     sparse, slim = make_sparse(channels, alive), make_slim(channels, alive)
     for shape in SHAPES:
         assert compare(sparse, slim, inputs_of(*shape)).relative < 1e-5, shape
+
+
+@pytest.mark.parametrize("cls", [Bakes, Averages])
+def test_closed_but_tried(cls):
+    channels = channels_of(words(cls(name="p")))
+    ((name, how),) = channels.probed
+    assert name == "p" and how == "each channel by itself"
+    alive = random_alive(channels, np.random.default_rng(0))
+    assert not alive.all()
+    check_all_shapes(channels, alive)
 
 
 class NeverMade(Bakes):
