@@ -16,6 +16,7 @@ from small_models import images
 from small_models import residual
 
 import tf_channel_prune as tcp
+from tf_channel_prune import criteria
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import StaleFileError
@@ -246,10 +247,22 @@ def test_a_failing_evaluation_keeps_what_was_there(pruner):
     assert rest.calls == 17 - 2
 
 
+def test_criterion_by_default(analysed):
+    def used(pruner, **how):
+        pruner.prune(ratio=0.3, divisor=1, **how)
+        return pruner.plan.request["criterion"]
+
+    assert used(analysed) == criteria.DEFAULT_WITH_CURVES
+    assert used(analysed, allocation="global") == criteria.DEFAULT
+    assert used(analysed, allocation="global", criterion="l1") == "l1"
+    without = tcp.Pruner(analysed.model, analysed.workspace.path / "other")
+    assert used(without) == criteria.DEFAULT
+
+
 @pytest.mark.parametrize("change", ["weights", "graph", "exclude", "criterion"])
 def test_an_analysis_of_something_else_is_noticed(analysed, change, caplog):
     """Traps: keyed by the model's name; other excludes reuse it."""
-    model, exclude, criterion = analysed.model, [], "l2"
+    model, exclude, criterion = analysed.model, [], "lamp"
     space = analysed.workspace.path
     if change == "weights":
         bias = model.get_layer("two").bias

@@ -95,7 +95,9 @@ def prune(
             `flops`.
         criterion: How channels are ranked: a name of `criteria.names()`, a
             `Criterion`, or a function of the channels that gives one score a
-            unit. Defaults to `criteria.DEFAULT`.
+            unit. Defaults to `criteria.DEFAULT_WITH_CURVES`
+            where `data` decides how much of each group goes, else to
+            `criteria.DEFAULT`.
         exclude: Names of layers, or patterns of them, that keep their
             channels.
         min_channels: The least that every group keeps, or a dictionary of
@@ -158,6 +160,7 @@ def _choose(asked, channels, living, table, criterion, data, loss):
 
     known = None
     if data is not None and asked.allocation in (None, "sensitivity"):
+        criterion = criterion or criteria.DEFAULT_WITH_CURVES
         known, effort = analyse_on_data(
             channels, criterion, data, metric="loss", loss=loss
         )

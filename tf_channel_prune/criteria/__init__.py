@@ -7,6 +7,7 @@ each class, and the last two can be chosen.
 """
 
 from tf_channel_prune.criteria.base import DEFAULT
+from tf_channel_prune.criteria.base import DEFAULT_WITH_CURVES
 from tf_channel_prune.criteria.base import Criterion
 from tf_channel_prune.criteria.base import get
 from tf_channel_prune.criteria.base import names
@@ -24,6 +25,7 @@ from tf_channel_prune.criteria.magnitude import Random
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_WITH_CURVES",
     "FPGM",
     "L1",
     "L2",

@@ -14,8 +14,11 @@ from tf_channel_prune.errors import PruningError
 
 _CRITERIA: dict[str, type] = {}
 
-# Chosen by benchmarks/choice.py; see docs/results.md.
+# Chosen by benchmarks/choice.py; see docs/results.md. Loss curves say how much
+# to take of each group, so that a criterion need not compare across groups;
+# without them it must, and what is best at the one is not at the other.
 DEFAULT = "l2"
+DEFAULT_WITH_CURVES = "lamp"
 
 # Running statistics describe the data, not the channel's weight in the model.
 STATISTICS = ("moving_mean", "moving_variance")

@@ -27,7 +27,7 @@ def measure(
 ) -> Sensitivity:
     """Scores every group at every ratio by `evaluate`; see `Pruner.ana`."""
     ratios = check_ratios(ratios)
-    criterion = criteria.get(criterion)
+    criterion = _of_curves(criterion)
     if not isinstance(jobs, int) or jobs < 1:
         raise PruningError(f"jobs must be at least 1, got {jobs!r}.")
     with subject.workspace.lock():
@@ -48,7 +48,7 @@ def measure_on_data(
     from tf_channel_prune.report.progress import progress_bar
 
     ratios = check_ratios(ratios)
-    criterion = criteria.get(criterion)
+    criterion = _of_curves(criterion)
     by = metric if metric in _METRICS else "function"
     with subject.workspace.lock():
         results = _results(subject, criterion, by)
@@ -73,8 +73,20 @@ def measure_on_data(
     return _told(curves(results))
 
 
+def _of_curves(criterion):
+    return criteria.get(criterion or criteria.DEFAULT_WITH_CURVES)
+
+
+def ranking(subject: Subject, criterion, allocation=None):
+    """The criterion to rank by, and its finished analysis or None."""
+    by_curves = allocation in (None, "sensitivity")
+    found = known(subject, criterion) if by_curves else None
+    return (_of_curves if found else criteria.get)(criterion), found
+
+
 def known(subject: Subject, criterion) -> Sensitivity | None:
     """The finished analysis of the subject; see `Pruner.sensitivity`."""
+    criterion = _of_curves(criterion)
     for by in ("evaluate", *_METRICS):
         results = subject.workspace.results(subject.origin(criterion, by))
         if results.ratios is not None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tf_channel_prune import criteria
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.graph.digests import weights_digest
@@ -86,13 +85,13 @@ def choose(
     table = subject.costs(channels, asked.metrics, latency)
     for reach in asked.reach(channels, table):
         told(str(reach))
+    criterion, known = analysing.ranking(subject, criterion, allocation)
     scores = subject.scores(channels, criterion)
-    known = analysing.known(subject, criterion)
     choice = asked.choose(channels, scores, living, known, table)
     by_curves = choice.explanation.allocation == "sensitivity"
     request = {
         **asked.as_dict(),
-        "criterion": criteria.get(criterion).name,
+        "criterion": criterion.name,
         "by": "analysis" if by_curves else "criterion",
     }
     return chosen(

@@ -106,7 +106,7 @@ class Pruner:
                 again, with other channels masked, and must not train it.
             ratios: Shares of each group to try. Defaults to 0.1 to 0.9.
             criterion: Which channels of a group go first. Defaults to the
-                package's, `criteria.DEFAULT`.
+                package's, `criteria.DEFAULT_WITH_CURVES`.
             progress: Whether to show a progress bar. Defaults to True.
             data: Instead of `evaluate`: samples with targets, as arrays
                 `(x, y)` or batches of them.
@@ -208,8 +208,9 @@ class Pruner:
             model: A sparse model to go on from, with its weights; what is
                 masked there stays masked, and `ratio` counts from the dense
                 model all the same. Defaults to the pruner's own model.
-            criterion: Which channels of a group go first. Defaults to the
-                package's.
+            criterion: Which channels of a group go first. Defaults to
+                `criteria.DEFAULT_WITH_CURVES` where there is an analysis by
+                it and it is used, else to `criteria.DEFAULT`.
             min_channels, max_ratio, divisor: Limits for every group, or
                 dictionaries of them by pattern of group or layer names; see
                 `planning.Limits`.

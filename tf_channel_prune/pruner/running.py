@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tf_channel_prune import criteria
 from tf_channel_prune import finetune as tuning
 from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.api import channels_of
@@ -176,7 +175,6 @@ def run(
 
     limits = _checked(limits)
     how = {"of": of, "criterion": criterion, **limits}
-    by = criteria.get(criterion).name
     _check_evaluate(evaluate, training, target)
     training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
@@ -185,13 +183,13 @@ def run(
             analysing.measure(subject, evaluate, RATIOS, criterion, progress, 1)
         else:
             subject.rehearsed()
-        analysed = analysing.known(subject, criterion) is not None
+        by, known = analysing.ranking(subject, criterion)
         origin = {
             "model": subject.digest,
             "target": dataclasses.asdict(target),
             **training.as_dict(subject.model, seed),
-            "prune": {**_described(limits), "of": of, "criterion": by},
-            "analysed": analysed,
+            "prune": {**_described(limits), "of": of, "criterion": by.name},
+            "analysed": known is not None,
         }
         key = text_digest(json.dumps(origin, sort_keys=True))[:12]
         folder = subject.workspace.path / "runs" / key

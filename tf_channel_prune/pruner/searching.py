@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 
-from tf_channel_prune import criteria
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.analysis import score_of
 from tf_channel_prune.channels import understood
@@ -59,8 +58,8 @@ def search(
     table = subject.costs(subject.channels, asked.metrics, latency)
     for reach in asked.check_reach(subject.channels, table):
         told(str(reach))
+    criterion, known = analysing.ranking(subject, criterion)
     scores = subject.scores(subject.channels, criterion)
-    known = analysing.known(subject, criterion)
     first = asked.choose(subject.channels, scores, None, known, table)
     plans = [first.alive] + [
         random_plan(subject.channels, scores, asked, table, seed, number)
@@ -87,7 +86,7 @@ def search(
     best = candidates.best
     request = {
         **asked.as_dict(),
-        "criterion": criteria.get(criterion).name,
+        "criterion": criterion.name,
         "by": "search",
         "candidate": best.number,
         "score": best.score,
