@@ -3,13 +3,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+COUNT ?= 2000
+SEED ?= 0
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-backends lint coverage build-file clean
+.PHONY: help venv demo test test-backends fuzz lint coverage build-file clean
 
 help:
 	@echo "make demo        prune a convolutional net on real digits, end to end"
@@ -18,6 +20,7 @@ help:
 	@echo "make lint        ruff, without the tests"
 	@echo "make coverage    prune every model of both applications (hours)"
 	@echo "make test-backends  the zoo and short fits on JAX and PyTorch, installed first"
+	@echo "make fuzz        $(COUNT) random models (COUNT=..., the first SEED=...)"
 	@echo "make build-file  write BUILD from the imports"
 	@echo "make clean       remove $(VENV) and what was written by runs"
 
@@ -42,6 +45,9 @@ test: lint
 test-backends: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[backends]'
 	$(BIN)/python -m pytest tests/test_other_backends.py
+
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz/run_fuzz.py --count $(COUNT) --seed $(SEED)
 
 coverage: $(INSTALLED)
 	$(BIN)/python benchmarks/coverage.py --write docs/coverage.md

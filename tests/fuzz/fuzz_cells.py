@@ -6,6 +6,8 @@ lines that make new ones, and may fail where its picks do not fit.
 
 from __future__ import annotations
 
+from fuzz_layers import Unseen
+
 CELLS: dict[str, tuple] = {}
 
 ACTIVATIONS = "relu gelu tanh sigmoid elu silu softplus linear".split()
@@ -247,6 +249,7 @@ def composite(w, x):
         f"Gated({width})",
         f"WithModel({width})",
         "SometimesOdd()",
+        f"Unseen({w.choice(list(Unseen.WAYS))!r})",
     ]
     if w.rank(x) == 4:
         forms += [f"Residual({width})"] * 2

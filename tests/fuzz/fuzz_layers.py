@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import layers
 from keras import ops
 
@@ -143,3 +144,29 @@ class SometimesOdd(layers.Layer):
 
     def call(self, x, training=False):
         return x * 0.9 if training else x
+
+
+class Unseen(layers.Layer):
+    """Keras cannot see into it: what channels do there can only be tried."""
+
+    WAYS = {
+        "each": tf.math.asinh,
+        "lifted": tf.math.cosh,
+        "moved": lambda x: tf.reverse(x, [-1]),
+        "elsewhere": lambda x: tf.roll(x, 1, 1),
+        "some": lambda x: x[..., ::2],
+        "twice": lambda x: tf.concat([x, tf.math.asinh(x)], -1),
+        "mixed": lambda x: x - tf.reduce_mean(x, -1, keepdims=True),
+        "sorted": tf.sort,
+    }
+
+    def __init__(self, way, **kwargs):
+        super().__init__(**kwargs)
+        self.way = way
+
+    def compute_output_shape(self, shape):
+        factor = {"some": 0.5, "twice": 2}.get(self.way, 1)
+        return (*shape[:-1], int(shape[-1] * factor + 0.5))
+
+    def call(self, x):
+        return self.WAYS[self.way](tf.convert_to_tensor(x))
