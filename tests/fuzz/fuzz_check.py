@@ -67,6 +67,8 @@ def try_program(lines: list[Line], seed: int, gradients=True) -> Outcome:
         dense = outputs_of(model, inputs)
     except Exception:  # shortened programs need not run
         return Outcome("unfit")
+    if not all(y.size for y in dense):
+        return Outcome("unfit")
     size = max((np.abs(y).max() for y in dense), default=0)
     if not np.isfinite(size) or size > 1e6 or spread(dense) < 1e-4:
         return Outcome("unfit")

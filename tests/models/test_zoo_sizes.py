@@ -76,6 +76,18 @@ class Zeros(layers.Layer):
         return x + rows + ops.zeros((batch, length, 1))
 
 
+class Token(layers.Layer):
+    """One word more, the same for all: also where there are as many samples
+    as channels, which `ops.add` takes for a bias."""
+
+    def build(self, shape):
+        self.row = self.add_weight(shape=(1, 1, shape[-1]), name="row")
+
+    def call(self, x, padding):
+        row = ops.tile(self.row, (ops.shape(x)[0], 1, 1))
+        return ops.concatenate([row, x], axis=1)
+
+
 class GivesNone(layers.Layer):
     """What decoders do: a cache that is not there is given back."""
 
@@ -161,11 +173,12 @@ def inputs_of(batch, length):
     ]
 
 
-SHAPES = [(1, 1), (3, 5), (2, 8), (4, 40)]
+SHAPES = [(1, 1), (3, 5), (2, 8), (4, 40), (WIDTH, 5)]
 
 OPENED = [
     (Causal, {"p.query", "p.value"}),
     (Positions, set()),
+    (Token, set()),
     (Zeros, set()),
     (AroundNone, {"p.inner.dense"}),
     (TakesMore, set()),

@@ -266,6 +266,8 @@ class _Replay:
 
 
 def _plus(one, zeros):
+    """The sum; no `ops.add`, which on TensorFlow takes what has one long axis
+    for a bias along the channels, if only the two are as long."""
     if keras.backend.standardize_dtype(one.dtype) == "bool":
         return ops.logical_or(one, zeros)
-    return ops.add(one, zeros)
+    return ops.subtract(one, zeros)
