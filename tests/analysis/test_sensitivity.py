@@ -70,6 +70,22 @@ def test_what_is_no_analysis_is_refused(text):
         Sensitivity.from_json(text)
 
 
+@pytest.mark.parametrize("scale", [1.0, -0.1132, 91.5, -23456.0])
+def test_nine_ratios_fit_on_a_screen(scale):
+    ratios = [i / 10 for i in range(1, 10)]
+    curve = {ratio: scale * (1 - ratio / 100) for ratio in ratios}
+    lines = str(Sensitivity(scale, {"three": curve}, {"three": 64}))
+    assert "three" in lines
+    assert max(map(len, lines.splitlines())) <= 80
+
+
+def test_what_does_not_fit_is_wide_and_not_cut_off():
+    ratios = [i / 10 for i in range(1, 10)]
+    curve = {ratio: 1e-7 * (1 - ratio / 9) for ratio in ratios}
+    text = str(Sensitivity(1e-7, {"three": curve}, {"three": 64}))
+    assert "three" in text and "..." not in text
+
+
 def test_prints_as_a_table():
     text = str(RESULT)
     assert "baseline 0.9" in " ".join(text.split())

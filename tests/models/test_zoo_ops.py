@@ -147,6 +147,11 @@ ONE = [
     ("roll", lambda x: ops.roll(x, 3, axis=-1), A8),
     ("roll back", lambda x: ops.roll(x, (-2, 1), axis=(3, 1)), A8),
     ("roll meets itself", lambda x: x + ops.roll(x, 2, axis=-1), {"a": 2}),
+    (
+        "an empty slice",
+        lambda x: ops.concatenate([x[..., 8:], x, x[..., :0]], -1),
+        A8,
+    ),
     ("slice", lambda x: x[..., 2:6], {"a[0,1,6,...]": 4, "a[2:6]": 4}),
     ("strided", lambda x: x[..., ::2], {"a[0,2,4,...]": 4, "a[1,3,5,...]": 4}),
     ("backwards", lambda x: x[..., ::-1], A8),

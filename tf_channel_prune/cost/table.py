@@ -162,11 +162,12 @@ class _Axes:
             vector = self.channels.scope.weights.get((number, dim))
         else:
             labels = self.channels.scope.tensors[number]
-            size = self.shapes.get(number, labels.shape)[dim] or 1
+            size = self.shapes.get(number, labels.shape)[dim]
+            size = 1 if size is None else size
             vector = labels.axes.get(dim)
         if vector is not None:
             groups = self._group_of[self.channels.units(vector)]
-            counts = np.bincount(groups + 1)
+            counts = np.bincount(groups + 1, minlength=1)
             size = int(counts[0])
             for g in np.flatnonzero(counts[1:]).tolist():
                 times = int(counts[g + 1]) // self._sizes[g]

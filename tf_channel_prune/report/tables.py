@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import math
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+
+WIDEST = 10_000
 
 
 def to_text(table: Table, width: int = 80) -> str:
-    """A table as plain text of at most `width` columns."""
+    """A table as plain text of `width` columns, more where it needs more."""
     out = io.StringIO()
-    Console(file=out, width=width).print(table)
+    console = Console(file=out, width=WIDEST)
+    needed = Measurement.get(console, console.options, table).minimum
+    console.width = max(width, needed)
+    console.print(table)
     return out.getvalue().rstrip("\n")
 
 
@@ -63,7 +70,8 @@ def _amounts(row):
 def sensitivity_table(sensitivity) -> Table:
     """One line a group: its score at each ratio.
 
-    The columns of nine ratios fit into 80 characters.
+    All scores have as many decimals, by the largest, so that the columns of
+    nine ratios fit into 80 characters, but for scores far below one.
     """
     whole = f"{sensitivity.baseline:.4g}"
     table = Table(
@@ -77,18 +85,24 @@ def sensitivity_table(sensitivity) -> Table:
     ratios = sorted({r for curve in curves.values() for r in curve})
     for ratio in ratios:
         table.add_column(f"{ratio:.3g}", justify="right", no_wrap=True)
-    longest = max(
-        (len(f"{s:.4g}") for c in curves.values() for s in c.values()),
-        default=0,
-    )
-    digits = 4 if longest <= 6 else 3
+    all_scores = [s for curve in curves.values() for s in curve.values()]
+    decimals = _decimals(all_scores)
     for name, curve in curves.items():
         scores = [
-            f"{curve[ratio]:.{digits}g}" if ratio in curve else ""
+            f"{curve[ratio]:.{decimals}f}" if ratio in curve else ""
             for ratio in ratios
         ]
         table.add_row(name, str(sensitivity.sizes[name]), *scores)
     return table
+
+
+def _decimals(scores) -> int:
+    """For four digits of the largest score, three where there is a sign."""
+    largest = max(map(abs, scores), default=0.0)
+    digits = 3 if min(scores, default=0.0) < 0 else 4
+    if not largest or not math.isfinite(largest):
+        return digits
+    return max(0, digits - 1 - math.floor(math.log10(largest)))
 
 
 def group_table(groups) -> Table:
