@@ -139,7 +139,9 @@ def test_a_model_that_differs_is_not_returned(dense, monkeypatch):
         return model
 
     monkeypatch.setattr(slim_room, "make_slim", wrong)
-    with pytest.raises(VerificationError, match="Nothing was returned"):
+    with pytest.raises(
+        VerificationError, match="differ is 'head'.*Nothing was"
+    ):
         tcp.transform(sparse)
 
 

@@ -35,8 +35,9 @@ def transform(sparse, samples=None, keep_optimizer=False):
     """
     masks = Masks(sparse)
     expected = references(sparse, samples)
-    slim = make_slim(masks.channels, masks.alive(), keep_optimizer)
-    print(check_equal(expected, slim))
+    alive = masks.alive()
+    slim = make_slim(masks.channels, alive, keep_optimizer)
+    print(check_equal(expected, slim, masks.channels, alive))
     return slim
 
 
