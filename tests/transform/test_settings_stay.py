@@ -139,9 +139,7 @@ def test_a_model_that_differs_is_not_returned(dense, monkeypatch):
         return model
 
     monkeypatch.setattr(slim_room, "make_slim", wrong)
-    with pytest.raises(
-        VerificationError, match="differ is 'head'.*Nothing was"
-    ):
+    with pytest.raises(VerificationError, match="differ is 'head'"):
         tcp.transform(sparse)
 
 
