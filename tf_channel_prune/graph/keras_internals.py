@@ -34,6 +34,11 @@ def is_variable(value) -> bool:
     return isinstance(value, keras.Variable)
 
 
+def is_unseen(value) -> bool:
+    """Whether it is a variable of the backend's own, no layer's weight."""
+    return hasattr(value, "assign") and keras.ops.is_tensor(value)
+
+
 def to_array(value) -> np.ndarray:
     return keras.ops.convert_to_numpy(value)
 
@@ -71,6 +76,13 @@ def symbol(shape, dtype):
 def outputs_of(operation, args, kwargs) -> list:
     """What an operation makes of symbols; it keeps no trace of the call."""
     return tree.flatten(operation.compute_output_spec(*args, **kwargs))
+
+
+def specs_of(function, args, kwargs) -> list:
+    """Symbolic tensors like those that a backend's function would give."""
+    from keras.src.backend import compute_output_spec
+
+    return keras.tree.flatten(compute_output_spec(function, *args, **kwargs))
 
 
 def functional(operation):
@@ -174,9 +186,17 @@ def config(operation) -> dict:
 
 def operation(name: str, config: dict):
     """An operation of `keras.ops` by the name of its class."""
-    from keras.src.ops import numpy
+    return operation_class(name)(**config)
 
-    return getattr(numpy, name)(**config)
+
+def operation_class(name: str) -> type:
+    """The class of an operation of `keras.ops` by its name."""
+    from keras.src import ops
+
+    rooms = (ops.numpy, ops.core, ops.nn, ops.math, ops.image, ops.linalg)
+    return next(
+        getattr(room, name) for room in rooms if hasattr(room, name)
+    )
 
 
 def _plain(value):
