@@ -4,21 +4,67 @@ from __future__ import annotations
 
 import numpy as np
 
+from tf_channel_prune.errors import NoInputsError
 from tf_channel_prune.errors import UnsupportedModelError
 
-# What an unknown size becomes: the side of an image survives several
-# halvings; a text decoder may hold few positions.
-IMAGE_SIDE = 64
-LENGTH = 16
+# What the unknown side of an image and the unknown length of a sequence become:
+# a side survives several halvings; a text decoder may hold few positions. Where
+# a model does not take those, the next ones may do.
+SIZES = ((64, 16), (32, 4), (128, 64), (256, 256), (512, 4096))
 
 
-def random_inputs(model, batch: int = 2, seed: int = 0):
+def on_random_inputs(model, run, says_much, batch: int = 2):
+    """What `run` gives for random inputs, of the first sizes that it takes.
+
+    Args:
+        model: The model that `run` runs.
+        run: Function of inputs.
+        says_much: Whether a result says much. A sequence that is too short for
+            a convolution may become an empty one, without an error; then the
+            next sizes are better, if there are any.
+        batch: The number of samples.
+
+    Raises:
+        NoInputsError: If it takes none.
+        UnsupportedModelError: As `random_inputs`.
+    """
+    found, failure = [], None
+    for sizes in SIZES if _has_open_sizes(model) else SIZES[:1]:
+        inputs = random_inputs(model, batch, sizes=sizes)
+        try:
+            found.append(run(inputs))
+        except Exception as error:  # layers may raise anything
+            failure = failure or error
+            continue
+        if says_much(found[-1]):
+            return found[-1]
+    if found:
+        return found[0]
+    said = " ".join(str(failure).split()) or type(failure).__name__
+    raise NoInputsError(
+        f"Model {model.name!r} does not run in inference mode on random inputs "
+        f"({said[:200]}), so a slim model cannot be compared with it: mend the "
+        "model, or give transform a batch of samples that it takes."
+    ) from failure
+
+
+def _has_open_sizes(model) -> bool:
+    return any(None in tuple(tensor.shape)[1:] for tensor in model.inputs)
+
+
+def random_inputs(model, batch: int = 2, seed: int = 0, sizes=SIZES[0]):
     """Random inputs in the structure that the model takes.
 
     Floats are standard normal; integers are below the smallest vocabulary
-    that an Embedding of the model has; the unknown side of an image becomes
-    64, the unknown length of a sequence 16. Strings are words that a layer of
-    the model looks up.
+    that an Embedding of the model has. Strings are words that a layer of the
+    model looks up.
+
+    Args:
+        model: A functional model.
+        batch: The number of samples.
+        seed: Of the random numbers.
+        sizes: What the unknown side of an image and the unknown length of a
+            sequence become. Defaults to 64 and 16.
 
     Raises:
         UnsupportedModelError: If the model is a subclass, whose inputs only
@@ -29,7 +75,7 @@ def random_inputs(model, batch: int = 2, seed: int = 0):
     words = _words(model)
 
     def one(tensor):
-        unknown = IMAGE_SIDE if len(tensor.shape) == 4 else LENGTH
+        unknown = sizes[0] if len(tensor.shape) == 4 else sizes[1]
         shape = [
             batch if i == 0 and d is None else d or unknown
             for i, d in enumerate(tensor.shape)

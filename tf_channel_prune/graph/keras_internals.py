@@ -82,6 +82,13 @@ def specs_of(function, args, kwargs) -> list:
     """Symbolic tensors like those that a backend's function would give."""
     from keras.src.backend import compute_output_spec
 
+    def dense(value):
+        # Keras takes a product with an array for a sparse tensor.
+        if is_tensor(value):
+            return keras.KerasTensor(value.shape, dtype=value.dtype)
+        return value
+
+    args, kwargs = keras.tree.map_structure(dense, (args, kwargs))
     return keras.tree.flatten(compute_output_spec(function, *args, **kwargs))
 
 

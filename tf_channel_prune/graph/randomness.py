@@ -38,6 +38,26 @@ def repeated(seed: int):
 
 
 @contextlib.contextmanager
+def same_numbers(model, seed: int = 0):
+    """Within it, whatever the model draws is the same for every such model.
+
+    Its layers' own generators go on afterwards as if they had drawn nothing.
+    """
+    weights = {id(weight) for weight in model.weights}
+    # Keras 3 keeps a generator's state in a variable that is no weight.
+    states = [v for v in model.variables if id(v) not in weights]
+    before = [np.array(state) for state in states]
+    try:
+        for state, value in zip(states, before):
+            state.assign(np.full_like(value, seed))
+        with repeated(seed):
+            yield
+    finally:
+        for state, value in zip(states, before):
+            state.assign(value)
+
+
+@contextlib.contextmanager
 def _keras(seed):
     from keras.random import SeedGenerator
     from keras.src.backend.common import global_state

@@ -41,7 +41,7 @@ def recorded():
             raise
         raise TypeError(
             f"keras.ops has no counterpart of tf.{dispatcher.refused} as it is "
-            "called"
+            "called here"
         ) from error
     finally:
         del keras.KerasTensor.get_shape
@@ -65,9 +65,7 @@ def _dispatcher():
             if not any(isinstance(v, keras.KerasTensor) for v in leaves):
                 return self.NOT_SUPPORTED
             symbol = _symbol(op)
-            result = None
-            if not any(map(keras_internals.is_unseen, leaves)):
-                result = _as_operation(symbol, op, args, kwargs)
+            result = _as_operation(symbol, op, args, kwargs)
             self.refused = symbol if result is None else None
             return self.NOT_SUPPORTED if result is None else result
 
@@ -90,6 +88,7 @@ def _as_operation(symbol, function, args, kwargs):
 
     if symbol in _SHAPES:
         return keras.ops.shape(args[0] if args else kwargs["input"])
+    args, kwargs = tree.map_structure(_constant, (args, kwargs))
     specs = keras_internals.specs_of(function, args, kwargs)
     args, kwargs = tree.map_structure(tf_ops.plain, (args, kwargs))
     normal = tf_ops.normalise(
@@ -104,6 +103,13 @@ def _as_operation(symbol, function, args, kwargs):
     return tree.pack_sequence_as(
         result, [_cast(r, spec.dtype) for r, spec in zip(results, specs)]
     )
+
+
+def _constant(value):
+    """The value of a variable that does not train: Keras does not see it."""
+    if keras_internals.is_unseen(value) and not value.trainable:
+        return value.numpy()
+    return value
 
 
 def _operation(kind: str, config: dict):
