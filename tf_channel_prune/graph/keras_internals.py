@@ -36,7 +36,11 @@ def is_variable(value) -> bool:
 
 def is_unseen(value) -> bool:
     """Whether it is a variable of the backend's own, no layer's weight."""
-    return hasattr(value, "assign") and keras.ops.is_tensor(value)
+    return (
+        hasattr(value, "assign")
+        and not is_variable(value)
+        and keras.ops.is_tensor(value)
+    )
 
 
 def to_array(value) -> np.ndarray:
@@ -403,14 +407,24 @@ def copy_state(old, new) -> None:
     """Gives a layer what another knows beside its config and weights.
 
     Lookup layers keep their vocabulary in files beside the weights;
-    Normalization and Discretization derive tensors from their weights.
+    Normalization and Discretization derive tensors from their weights; a
+    layer may hold variables of TensorFlow that Keras does not see.
     """
+    if is_layer(old):
+        _copy_unseen(old, new)
     if hasattr(old, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
     if hasattr(new, "finalize_state"):
         new.finalize_state()
+
+
+def _copy_unseen(old, new) -> None:
+    for a, b in zip(old._flatten_layers(), new._flatten_layers()):
+        for name, value in vars(a).items():
+            if is_unseen(value):
+                vars(b)[name].assign(value)
 
 
 def without_build_config(config):
@@ -443,9 +457,31 @@ def made_like(operation, config):
             "arguments": operation.arguments,
         }
         return cls(**{**config, **functions})
+    late = _not_taken(cls, config) if is_layer(operation) else {}
+    config = {key: v for key, v in config.items() if key not in late}
     # What it holds ran in this process before.
     with SafeModeScope(False):
-        return cls.from_config(config)
+        made = cls.from_config(config)
+    if "dtype" in late:
+        made.dtype_policy = operation.dtype_policy
+    if "name" in late:
+        made.name = late["name"]
+    return made
+
+
+def _not_taken(cls, config) -> dict:
+    """What Keras adds to a layer's config, but its constructor does not take.
+
+    `def __init__(self, units)` runs; only Keras' own copy of it does not.
+    """
+    taken = inspect.signature(cls.__init__).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return {}
+    return {
+        key: config[key]
+        for key in ("name", "trainable", "dtype")
+        if key in config and key not in taken
+    }
 
 
 def freeze_alone(model) -> None:

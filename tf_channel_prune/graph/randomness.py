@@ -11,6 +11,8 @@ import sys
 
 import numpy as np
 
+from tf_channel_prune.graph.arrays import to_numpy
+
 
 @contextlib.contextmanager
 def repeated(seed: int):
@@ -46,7 +48,7 @@ def same_numbers(model, seed: int = 0):
     weights = {id(weight) for weight in model.weights}
     # Keras 3 keeps a generator's state in a variable that is no weight.
     states = [v for v in model.variables if id(v) not in weights]
-    before = [np.array(state) for state in states]
+    before = [np.array(to_numpy(state)) for state in states]
     try:
         for state, value in zip(states, before):
             state.assign(np.full_like(value, seed))

@@ -53,7 +53,7 @@ def _attempt(sparse, masks, groups: list[ChannelGroup], share):
         alive[group.units[order[:dead]]] = False
     with masks.trial(alive):
         try:
-            expected = references(sparse)
+            expected = references(sparse, masks.channels.graph)
             check_equal(expected, make_slim(masks.channels, alive))
         except Exception as error:  # layers may raise anything
             return error
