@@ -180,7 +180,11 @@ def config(operation) -> dict:
     sizes passes; every operation has its arguments as attributes too.
     """
     if isinstance(operation, keras.layers.Layer):
-        return operation.get_config()
+        found = operation.get_config()
+        if not _takes_anything(type(operation)):
+            # Where the constructor takes no name, Keras leaves it out.
+            found.setdefault("name", operation.name)
+        return found
     try:
         found = operation.get_config()
     except NotImplementedError:
@@ -205,9 +209,7 @@ def operation_class(name: str) -> type:
     from keras.src import ops
 
     rooms = (ops.numpy, ops.core, ops.nn, ops.math, ops.image, ops.linalg)
-    return next(
-        getattr(room, name) for room in rooms if hasattr(room, name)
-    )
+    return next(getattr(room, name) for room in rooms if hasattr(room, name))
 
 
 def _plain(value):
@@ -469,14 +471,19 @@ def made_like(operation, config):
     return made
 
 
+def _takes_anything(cls) -> bool:
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def _not_taken(cls, config) -> dict:
     """What Keras adds to a layer's config, but its constructor does not take.
 
     `def __init__(self, units)` runs; only Keras' own copy of it does not.
     """
-    taken = inspect.signature(cls.__init__).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+    if _takes_anything(cls):
         return {}
+    taken = inspect.signature(cls.__init__).parameters
     return {
         key: config[key]
         for key in ("name", "trainable", "dtype")

@@ -34,13 +34,23 @@ def _mask_problem(layer, call, opened) -> str | None:
     """Why the flat calls would pass other Keras masks along, if they would.
 
     A flat model passes a mask along wherever the layers inside do. The
-    composite may do more: take one as an argument, or put one on its output.
+    composite may do more: take one as an argument, or put one on what its
+    inside gives without. Which tensors have one shows only when a model runs:
+    a layer that does not say that it supports masks may pass one along.
     """
     given = call.arguments.kwargs.get("mask")
     takes = "mask" in inspect.signature(layer.call).parameters
-    if takes and given is None and any(map(_masked, call.input_tensors)):
+    may_be = any(
+        _masked(tensor)
+        for node in _before(call.input_tensors)
+        for tensor in tf.nest.flatten(node.outputs)
+    )
+    if takes and given is None and may_be:
         return "it takes a Keras mask that no argument of the call shows"
-    if [*map(_masked, opened.outputs)] != [*map(_masked, call.outputs)]:
+    makes = not getattr(layer.compute_mask, "_is_default", False)
+    if all(map(_masked, opened.outputs)):
+        return None
+    if makes or (layer.supports_masking and may_be):
         return "a Keras mask goes around its inside"
     return None
 
