@@ -17,5 +17,9 @@ class VerificationError(PruningError):
     """A rebuilt model whose outputs differ from the model it came from."""
 
 
+class NoInputsError(PruningError):
+    """A model that does not run on random inputs, of whatever sizes."""
+
+
 class StaleFileError(PruningError):
     """A file in the workspace was made from another graph or other weights."""

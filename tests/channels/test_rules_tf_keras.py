@@ -105,3 +105,25 @@ def test_a_lambda_is_tried():
     assert sizes(channels) == {"a": 4}
     ((_, pattern),) = channels.probed
     assert pattern == "each channel by itself"
+
+
+def test_an_encoder_hands_its_state_to_a_decoder():
+    source, target = tf_keras.Input((5, 3)), tf_keras.Input((4, 3))
+    _, h, c = layers.LSTM(6, return_state=True, name="a")(source)
+    x = layers.LSTM(6, return_sequences=True, name="b")(
+        target, initial_state=[h, c]
+    )
+    x = layers.Dense(2, name="z")(x)
+    model = randomise(tf_keras.Model([source, target], x))
+    channels, _, _ = prune_and_compare(model)
+    assert sizes(channels) == {"a": 6}
+    assert channels.prunable[0].layers == ("a", "b")
+
+
+def test_resizing():
+    image = tf_keras.Input((6, 6, 3))
+    x = layers.Conv2D(6, 3, name="a")(image)
+    x = layers.Resizing(9, 5)(x)
+    x = layers.Conv2D(2, 3, name="z")(x)
+    channels, _, _ = prune_and_compare(randomise(tf_keras.Model(image, x)))
+    assert sizes(channels) == {"a": 6}

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras import ops
 
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.graph.inputs import random_inputs
@@ -330,3 +331,63 @@ def test_loss_scaling_stays():
     for copy in pruned(model):
         copy.fit(random_inputs(model), np.zeros((2, 3)), verbose=0)
         assert type(copy.optimizer) is type(model.optimizer)
+
+
+# --- what Keras does not see
+
+
+class OnlyWidth(layers.Layer):
+    """A constructor that takes nothing of what Keras adds to a config."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def build(self, shape):
+        self.kernel = self.add_weight((shape[-1], self.width), name="kernel")
+
+    def call(self, x, training=False):
+        # What does something else in training stays whole.
+        return ops.matmul(-x if training else x, self.kernel)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_constructor_without_the_arguments_of_keras(policy):
+    inputs = keras.Input((5,))
+    x = layers.Dense(8, activation="relu", name="a")(inputs)
+    x = layers.Dense(4, name="b")(x)
+    own = OnlyWidth(3)
+    own.dtype_policy, own.trainable = policy, False
+    model = keras.Model(inputs, layers.Dense(2, name="z")(own(x)))
+    assert own.name in [name for name, _ in channels_of(model).left_whole]
+    for copy in pruned(model, tolerance=3e-2):
+        layer = inner(copy, own.name)
+        assert layer.dtype_policy.name == policy
+        assert not layer.trainable
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="a tf.Variable"
+)
+def test_variables_of_tensorflow_keep_their_values():
+    import tensorflow as tf
+
+    class Codes(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.codes = tf.Variable(tf.random.normal((4, 6)))
+
+        def call(self, x):
+            return tf.matmul(x, self.codes)
+
+    inputs = keras.Input((5,))
+    x = layers.Dense(8, activation="relu", name="a")(inputs)
+    x = Codes(name="codes")(layers.Dense(4, name="b")(x))
+    model = keras.Model(inputs, layers.Dense(2, name="z")(x))
+    copies = pruned(model)
+    given = np.ones((2, 5), "float32")
+    assert compare(model, make_sparse(channels_of(model), None), given).equal
+    for copy in copies:
+        codes = inner(copy, "codes").codes
+        np.testing.assert_array_equal(codes, model.get_layer("codes").codes)
+        assert codes is not model.get_layer("codes").codes

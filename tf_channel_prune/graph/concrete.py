@@ -62,7 +62,7 @@ def concrete_shapes(graph: Graph, input_shape=None) -> Shapes:
         tensor = graph.tensors[number]
         shape = given.get(tensor.name)
         if shape is None:
-            shape = _filled(tensor.shape[1:])
+            shape = filled(tensor.shape[1:])
             if shape != tensor.shape[1:]:
                 assumed[tensor.name] = shape
         taken[number] = (None, *shape)
@@ -122,9 +122,10 @@ def _known(internals, value, before) -> tuple:
     return tuple(b if s is None else s for s, b in zip(shape, before))
 
 
-def _filled(sizes) -> tuple:
-    side = IMAGE_SIDE if len(sizes) == 3 else LENGTH
-    return tuple(side if size is None else size for size in sizes)
+def filled(sizes, side=IMAGE_SIDE, length=LENGTH) -> tuple:
+    """An input's sizes without the batch, the open ones filled in."""
+    unknown = side if len(sizes) == 3 else length
+    return tuple(unknown if size is None else size for size in sizes)
 
 
 def _given(graph, input_shape) -> dict[str, tuple]:

@@ -2,45 +2,112 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
+from tf_channel_prune.errors import NoInputsError
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph.concrete import concrete_shapes
+from tf_channel_prune.graph.concrete import filled
 
-# What an unknown size becomes: the side of an image survives several
-# halvings; a text decoder may hold few positions.
-IMAGE_SIDE = 64
-LENGTH = 16
+# What the unknown side of an image and the unknown length of a sequence become:
+# a side survives several halvings; a text decoder may hold few positions. Where
+# a model does not take those, the next ones may do.
+SIZES = ((64, 16), (32, 4), (128, 64), (256, 256), (512, 4096))
 
 
-def random_inputs(model, batch: int = 2, seed: int = 0):
+def on_random_inputs(model, run, graph, batch: int = 2):
+    """What `run` gives for random inputs, of the first sizes that it takes.
+
+    Args:
+        model: The model that `run` runs.
+        run: Function of inputs.
+        graph: The model's graph. What is too short for a convolution may
+            become an empty sequence without an error, so its operations are
+            asked for their shapes first.
+        batch: The number of samples.
+
+    Raises:
+        NoInputsError: If it takes none.
+        UnsupportedModelError: As `random_inputs`.
+    """
+    sizes = [SIZES[0]]
+    if any(None in graph.tensors[n].shape[1:] for n in graph.inputs):
+        fit = [pair for pair in SIZES if _fits(graph, *pair)]
+        sizes = fit or SIZES
+    kinds = (False, True) if _vocabularies(model) else (False,)
+    failure = None
+    for pair, whole in itertools.product(sizes, kinds):
+        inputs = random_inputs(model, batch, sizes=pair, whole=whole)
+        try:
+            return run(inputs)
+        except Exception as error:  # layers may raise anything
+            failure = failure or error
+    said = " ".join(str(failure).split()) or type(failure).__name__
+    raise NoInputsError(
+        f"Model {model.name!r} does not run in inference mode on random inputs "
+        f"({said[:200]}), so a slim model cannot be compared with it: mend the "
+        "model, or give transform a batch of samples that it takes."
+    ) from failure
+
+
+def _fits(graph, side, length) -> bool:
+    """Whether all operations take inputs of such sizes."""
+    shapes = {
+        graph.tensors[number].name: filled(
+            graph.tensors[number].shape[1:], side, length
+        )
+        for number in graph.inputs
+    }
+    try:
+        found = concrete_shapes(graph, shapes)
+    except PruningError:
+        return False
+    return all(
+        size is None or size > 0
+        for shape in found.by_tensor.values()
+        for size in shape
+    )
+
+
+def random_inputs(
+    model, batch: int = 2, seed: int = 0, sizes=SIZES[0], whole: bool = False
+):
     """Random inputs in the structure that the model takes.
 
     Floats are standard normal; integers are below the smallest vocabulary
-    that an Embedding of the model has; the unknown side of an image becomes
-    64, the unknown length of a sequence 16. Strings are words that a layer of
-    the model looks up.
+    that an Embedding of the model has. Strings are words that a layer of the
+    model looks up.
+
+    Args:
+        model: A functional model.
+        batch: The number of samples.
+        seed: Of the random numbers.
+        sizes: What the unknown side of an image and the unknown length of a
+            sequence become. Defaults to 64 and 16.
+        whole: Whether floats are whole numbers like integers: a model may look
+            up its floats. Defaults to False.
 
     Raises:
         UnsupportedModelError: If the model is a subclass, whose inputs only
             its calls know.
     """
     rng = np.random.default_rng(seed)
-    limit = _smallest_vocabulary(model)
+    limit = min(_vocabularies(model), default=2)
     words = _words(model)
 
     def one(tensor):
-        unknown = IMAGE_SIDE if len(tensor.shape) == 4 else LENGTH
-        shape = [
-            batch if i == 0 and d is None else d or unknown
-            for i, d in enumerate(tensor.shape)
-        ]
+        first, *rest = tuple(tensor.shape)
+        shape = (batch if first is None else first, *filled(rest, *sizes))
         dtype = str(tensor.dtype).replace("<dtype: '", "").rstrip("'>")
-        if dtype.startswith(("int", "uint")):
-            return rng.integers(0, limit, shape).astype(dtype)
         if dtype == "string":
             return rng.choice(words, shape).astype(object)
         if dtype == "bool":
             return rng.random(shape) < 0.5
+        if whole or dtype.startswith(("int", "uint")):
+            return rng.integers(0, limit, shape).astype(dtype)
         return rng.standard_normal(shape).astype("float32")
 
     struct = getattr(model, "_inputs_struct", None)  # Keras 3
@@ -68,14 +135,14 @@ def _map(function, struct):
     return function(struct)
 
 
-def _smallest_vocabulary(model) -> int:
-    sizes = [
+def _vocabularies(model) -> list[int]:
+    """The sizes of the vocabularies that Embeddings of the model have."""
+    return [
         layer.input_dim
         for layer in model._flatten_layers()
         if type(layer).__name__.endswith("Embedding")
         and hasattr(layer, "input_dim")
     ]
-    return min(sizes, default=2)
 
 
 def _words(model) -> list[str]:

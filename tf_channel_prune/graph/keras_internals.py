@@ -34,6 +34,15 @@ def is_variable(value) -> bool:
     return isinstance(value, keras.Variable)
 
 
+def is_unseen(value) -> bool:
+    """Whether it is a variable of the backend's own, no layer's weight."""
+    return (
+        hasattr(value, "assign")
+        and not is_variable(value)
+        and keras.ops.is_tensor(value)
+    )
+
+
 def to_array(value) -> np.ndarray:
     return keras.ops.convert_to_numpy(value)
 
@@ -71,6 +80,20 @@ def symbol(shape, dtype):
 def outputs_of(operation, args, kwargs) -> list:
     """What an operation makes of symbols; it keeps no trace of the call."""
     return tree.flatten(operation.compute_output_spec(*args, **kwargs))
+
+
+def specs_of(function, args, kwargs) -> list:
+    """Symbolic tensors like those that a backend's function would give."""
+    from keras.src.backend import compute_output_spec
+
+    def dense(value):
+        # Keras takes a product with an array for a sparse tensor.
+        if is_tensor(value):
+            return keras.KerasTensor(value.shape, dtype=value.dtype)
+        return value
+
+    args, kwargs = keras.tree.map_structure(dense, (args, kwargs))
+    return keras.tree.flatten(compute_output_spec(function, *args, **kwargs))
 
 
 def functional(operation):
@@ -157,7 +180,11 @@ def config(operation) -> dict:
     sizes passes; every operation has its arguments as attributes too.
     """
     if isinstance(operation, keras.layers.Layer):
-        return operation.get_config()
+        found = operation.get_config()
+        if not _takes_anything(type(operation)):
+            # Where the constructor takes no name, Keras leaves it out.
+            found.setdefault("name", operation.name)
+        return found
     try:
         found = operation.get_config()
     except NotImplementedError:
@@ -174,9 +201,15 @@ def config(operation) -> dict:
 
 def operation(name: str, config: dict):
     """An operation of `keras.ops` by the name of its class."""
-    from keras.src.ops import numpy
+    return operation_class(name)(**config)
 
-    return getattr(numpy, name)(**config)
+
+def operation_class(name: str) -> type:
+    """The class of an operation of `keras.ops` by its name."""
+    from keras.src import ops
+
+    rooms = (ops.numpy, ops.core, ops.nn, ops.math, ops.image, ops.linalg)
+    return next(getattr(room, name) for room in rooms if hasattr(room, name))
 
 
 def _plain(value):
@@ -376,14 +409,24 @@ def copy_state(old, new) -> None:
     """Gives a layer what another knows beside its config and weights.
 
     Lookup layers keep their vocabulary in files beside the weights;
-    Normalization and Discretization derive tensors from their weights.
+    Normalization and Discretization derive tensors from their weights; a
+    layer may hold variables of TensorFlow that Keras does not see.
     """
+    if is_layer(old):
+        _copy_unseen(old, new)
     if hasattr(old, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
     if hasattr(new, "finalize_state"):
         new.finalize_state()
+
+
+def _copy_unseen(old, new) -> None:
+    for a, b in zip(old._flatten_layers(), new._flatten_layers()):
+        for name, value in vars(a).items():
+            if is_unseen(value):
+                vars(b)[name].assign(value)
 
 
 def without_build_config(config):
@@ -416,9 +459,36 @@ def made_like(operation, config):
             "arguments": operation.arguments,
         }
         return cls(**{**config, **functions})
+    late = _not_taken(cls, config) if is_layer(operation) else {}
+    config = {key: v for key, v in config.items() if key not in late}
     # What it holds ran in this process before.
     with SafeModeScope(False):
-        return cls.from_config(config)
+        made = cls.from_config(config)
+    if "dtype" in late:
+        made.dtype_policy = operation.dtype_policy
+    if "name" in late:
+        made.name = late["name"]
+    return made
+
+
+def _takes_anything(cls) -> bool:
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _not_taken(cls, config) -> dict:
+    """What Keras adds to a layer's config, but its constructor does not take.
+
+    `def __init__(self, units)` runs; only Keras' own copy of it does not.
+    """
+    if _takes_anything(cls):
+        return {}
+    taken = inspect.signature(cls.__init__).parameters
+    return {
+        key: config[key]
+        for key in ("name", "trainable", "dtype")
+        if key in config and key not in taken
+    }
 
 
 def freeze_alone(model) -> None:

@@ -11,6 +11,8 @@ import sys
 
 import numpy as np
 
+from tf_channel_prune.graph.arrays import to_numpy
+
 
 @contextlib.contextmanager
 def repeated(seed: int):
@@ -35,6 +37,26 @@ def repeated(seed: int):
             stack.enter_context(torch.random.fork_rng())
             torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def same_numbers(model, seed: int = 0):
+    """Within it, whatever the model draws is the same for every such model.
+
+    Its layers' own generators go on afterwards as if they had drawn nothing.
+    """
+    weights = {id(weight) for weight in model.weights}
+    # Keras 3 keeps a generator's state in a variable that is no weight.
+    states = [v for v in model.variables if id(v) not in weights]
+    before = [np.array(to_numpy(state)) for state in states]
+    try:
+        for state, value in zip(states, before):
+            state.assign(np.full_like(value, seed))
+        with repeated(seed):
+            yield
+    finally:
+        for state, value in zip(states, before):
+            state.assign(value)
 
 
 @contextlib.contextmanager

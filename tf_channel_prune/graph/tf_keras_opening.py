@@ -23,7 +23,40 @@ def open_call(operation, call, known=None) -> Opened:
     """Opens one call of a layer inside a graph."""
     if not operation.built:
         return Opened(reason="it is not built")
-    return _record(operation, call.arguments.args, call.arguments.kwargs)
+    opened = _record(operation, call.arguments.args, call.arguments.kwargs)
+    if opened.nodes is None:
+        return opened
+    reason = _mask_problem(operation, call, opened)
+    return opened if reason is None else Opened(reason=reason)
+
+
+def _mask_problem(layer, call, opened) -> str | None:
+    """Why the flat calls would pass other Keras masks along, if they would.
+
+    A flat model passes a mask along wherever the layers inside do. The
+    composite may do more: take one as an argument, or put one on what its
+    inside gives without. Which tensors have one shows only when a model runs:
+    a layer that does not say that it supports masks may pass one along.
+    """
+    given = call.arguments.kwargs.get("mask")
+    takes = "mask" in inspect.signature(layer.call).parameters
+    may_be = any(
+        _masked(tensor)
+        for node in _before(call.input_tensors)
+        for tensor in tf.nest.flatten(node.outputs)
+    )
+    if takes and given is None and may_be:
+        return "it takes a Keras mask that no argument of the call shows"
+    makes = not getattr(layer.compute_mask, "_is_default", False)
+    if all(map(_masked, opened.outputs)):
+        return None
+    if makes or (layer.supports_masking and may_be):
+        return "a Keras mask goes around its inside"
+    return None
+
+
+def _masked(tensor) -> bool:
+    return getattr(tensor, "_keras_mask", None) is not None
 
 
 def open_activation(layer, call) -> None:
@@ -71,8 +104,12 @@ def _record(layer, args, kwargs) -> Opened:
 
     def fresh(value):
         if tf_keras_internals.is_tensor(value):
-            given.append(tf_keras.Input(type_spec=value.type_spec))
-            return given[-1]
+            made = tf_keras.Input(type_spec=value.type_spec)
+            if _masked(value):
+                spec = value._keras_mask.type_spec
+                made._keras_mask = tf_keras.Input(type_spec=spec)
+            given.append(made)
+            return made
         return value
 
     args, kwargs = map_arguments(fresh, (tuple(args), dict(kwargs)))

@@ -12,9 +12,9 @@ import dataclasses
 import inspect
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.tf_table import TABLE
 from tf_channel_prune.graph.tf_table import UNKNOWN
@@ -66,7 +66,7 @@ def normalise(symbol, function, args, kwargs, shapes) -> Normal | None:
     config = {k: read(v) for k, v in row.config_settings().items()}
     if any(value is UNKNOWN for value in (*arguments, *config.values())):
         return None
-    if any(tf_keras_internals.is_tensor(leaf) for leaf in leaves(config)):
+    if any(_is_symbolic(leaf) for leaf in leaves(config)):
         return None  # an axis or a size that is only known when it runs
     return Normal(row.kind, arguments, config)
 
@@ -97,6 +97,13 @@ def restore(symbol: str, args, config):
         if setting.parameter:
             named[setting.parameter] = setting.write(config[name], everything)
     return (named.pop(first),), named
+
+
+def _is_symbolic(value) -> bool:
+    """Whether a plain value is a tensor of a model."""
+    return hasattr(value, "shape") and not isinstance(
+        value, (np.ndarray, np.generic)
+    )
 
 
 def _is_one_of(value, allowed) -> bool:

@@ -148,6 +148,17 @@ def _window(value, call):
     return value
 
 
+def _over_image(value, call):
+    """A window over height and width, with the batch and channels around."""
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    return [1, *pair, 1]
+
+
+def _dilation(value, call):
+    pair = _window(value, call)
+    return pair[0] if pair[0] == pair[1] else UNKNOWN
+
+
 def _lower(value, call):
     return value.lower() if isinstance(value, str) else UNKNOWN
 
@@ -371,6 +382,9 @@ TABLE: dict[str, Same] = {
     "math.argmax": Same(
         "ops.Argmax", ("input",), {"axis": "axis", "keepdims": _always(False)}
     ),
+    "math.argmin": Same(
+        "ops.Argmin", ("input",), {"axis": "axis", "keepdims": _always(False)}
+    ),
     "math.cumsum": Same(
         "ops.Cumsum", ("x",), {"axis": "axis", "dtype": _always(None)}
     ),
@@ -435,6 +449,17 @@ TABLE: dict[str, Same] = {
     "compat.v1.gather": _GATHER,
     "nn.depth_to_space": Same("ops.DepthToSpace", ("input",), _BLOCK),
     "nn.space_to_depth": Same("ops.SpaceToDepth", ("input",), _BLOCK),
+    "image.extract_patches": Same(
+        "ops.ExtractPatches",
+        ("images",),
+        {
+            "size": Setting("sizes", _window, _over_image),
+            "strides": Setting("strides", _window, _over_image),
+            "dilation_rate": Setting("rates", _dilation, _over_image),
+            "padding": Setting("padding", _lower, _upper),
+            "data_format": _always("channels_last"),
+        },
+    ),
     "nn.avg_pool2d": Same("ops.AveragePool", ("input",), _POOLING),
     "nn.max_pool2d": Same("ops.MaxPool", ("input",), _POOLING),
     "image.resize": Same(

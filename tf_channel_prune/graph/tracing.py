@@ -13,7 +13,9 @@ import keras
 from keras import tree
 
 from tf_channel_prune.graph import creation
+from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import recording
+from tf_channel_prune.graph import tf_recording
 
 
 @dataclasses.dataclass
@@ -77,7 +79,7 @@ def trace(layer, args, kwargs, stand_in, primes=()) -> Trace:
     recorder = recording.Recorder(layer, stand_in)
     scope = _ReadingScope()
     made = creation.recorded(primes, recorder.stand_for)
-    with untouched(layer), scope, made:
+    with untouched(layer), scope, made, tf_recording.recorded():
         args, kwargs = tree.map_structure(
             lambda value: _converted(layer, value), (args, kwargs)
         )
@@ -149,6 +151,8 @@ def _problem(found: Trace, opened, scope) -> str | None:
     used = set()
     for node in found.nodes:
         for value in tree.flatten((node.arguments.args, node.arguments.kwargs)):
+            if keras_internals.is_unseen(value):
+                return "it uses a tf.Variable, which Keras does not see"
             if isinstance(value, keras.KerasTensor):
                 value = found.stand_ins.get(id(value))
             if isinstance(value, keras.Variable):

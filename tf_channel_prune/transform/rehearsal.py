@@ -53,7 +53,7 @@ def _attempt(sparse, masks, groups: list[ChannelGroup], share):
         alive[group.units[order[:dead]]] = False
     with masks.trial(alive):
         try:
-            expected = references(sparse)
+            expected = references(sparse, masks.channels.graph)
             slim = make_slim(masks.channels, alive)
             check_equal(expected, slim, masks.channels, alive)
         except Exception as error:  # layers may raise anything

@@ -34,7 +34,7 @@ def transform(sparse, samples=None, keep_optimizer=False):
         VerificationError: If the outputs differ.
     """
     masks = Masks(sparse)
-    expected = references(sparse, samples)
+    expected = references(sparse, masks.channels.graph, samples)
     alive = masks.alive()
     slim = make_slim(masks.channels, alive, keep_optimizer)
     print(check_equal(expected, slim, masks.channels, alive))

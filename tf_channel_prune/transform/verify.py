@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 
+from tf_channel_prune.errors import NoInputsError
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 
@@ -87,15 +88,24 @@ def compare(first, second, inputs) -> Difference:
     return Reference(first, inputs).difference(second)
 
 
-def references(sparse, samples=None) -> list[Reference]:
+def references(sparse, graph, samples=None) -> list[Reference]:
     """What a sparse model gives for random inputs, and for `samples` if any.
+
+    `graph` is the sparse model's.
 
     Made before the slim model is: then the memory of the two models' tensors
     is not needed at once.
     """
-    from tf_channel_prune.graph.inputs import random_inputs
+    from tf_channel_prune.graph.inputs import on_random_inputs
 
-    found = [Reference(sparse, random_inputs(sparse))]
+    found = []
+    try:
+        found.append(
+            on_random_inputs(sparse, lambda x: Reference(sparse, x), graph)
+        )
+    except NoInputsError:
+        if samples is None:
+            raise
     if samples is not None:
         try:
             found.append(Reference(sparse, samples))
@@ -155,7 +165,10 @@ def _check_layers(reference, worst, slim, channels, alive):
 
 
 def _outputs(model, inputs):
-    result = model(inputs, training=False)
+    from tf_channel_prune.graph.randomness import same_numbers
+
+    with same_numbers(model):
+        result = model(inputs, training=False)
     flat: list = []
 
     def visit(value):

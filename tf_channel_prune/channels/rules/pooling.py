@@ -38,7 +38,9 @@ class ResizingRule(SpatialRule):
 
     def label(self, node, scope):
         super().label(node, scope)
-        if node.config["pad_to_aspect_ratio"] and node.config["fill_value"]:
+        # tf_keras does not know how to fill.
+        config = node.config
+        if config.get("pad_to_aspect_ratio") and config["fill_value"]:
             number = node.outputs[0]
             labels = scope.tensors[number]
             scope.tensors[number] = dataclasses.replace(labels, zero=False)

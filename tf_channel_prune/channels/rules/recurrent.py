@@ -93,8 +93,12 @@ class _RecurrentRule(Rule):
         return labels.axis(axis)
 
     def states(self, node, scope):
-        """Labels of the initial states that the call is given."""
-        given = leaves(node.argument(1, "initial_state"))
+        """Labels of the initial states that the call is given.
+
+        tf_keras records them behind the sequence, in one list.
+        """
+        first, *rest = leaves(node.argument(0, "sequence"))
+        given = rest or leaves(node.argument(1, "initial_state"))
         return [
             scope.tensors[t.index] for t in given if isinstance(t, TensorRef)
         ]
