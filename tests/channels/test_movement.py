@@ -126,11 +126,11 @@ def test_channel_shuffle():
 
 def test_merging_two_prunable_axes_keeps_the_finer():
     space, labels = setting((None, 2, 3), 1, 2)
-    moved = movement.reshape(labels, (None, 6), space, "flatten")
+    moved = movement.reshape(labels, (None, 6), space, "it flattens it")
     assert moved.axes[1].tolist() == [3, 4, 5, 3, 4, 5]
     assert space.solve().frozen == {
-        0: "flatten merges it with another prunable axis",
-        1: "flatten merges it with another prunable axis",
+        0: "it flattens it and merges it with another prunable axis",
+        1: "it flattens it and merges it with another prunable axis",
     }
 
 

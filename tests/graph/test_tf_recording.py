@@ -119,7 +119,7 @@ def test_tensorflow_and_keras_are_left_as_they_were():
 
     before = list(dispatch._GLOBAL_DISPATCHERS)
     tcp.channel_groups(model_of(Case("relu")))
-    assert dispatch._GLOBAL_DISPATCHERS == before
+    assert before == dispatch._GLOBAL_DISPATCHERS
     assert not hasattr(keras.KerasTensor, "get_shape")
     with pytest.raises(ValueError):
         tf.nn.relu(keras.KerasTensor((2, 3)))

@@ -31,34 +31,39 @@ def test_a_sequence_as_long_as_the_model_needs(kind):
     assert slim.output_shape == (None, 2)
 
 
-def looked_up(kind, dtype):
-    """Floats that are numbers of words, at six positions at most."""
-    tokens = kind.Input((None,) if dtype == "int32" else (6,), dtype=dtype)
-    x = Positions(kind)(tokens)
-    return kind.Model(tokens, kind.layers.Dense(2)(x))
+class Positions(layers.Layer):
+    """Words at six positions at most."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.words = layers.Embedding(9, 8)
+        self.places = layers.Embedding(6, 8)
+
+    def call(self, x):
+        return self.words(x) + self.places(ops.arange(ops.shape(x)[-1]))
 
 
-def Positions(kind):  # noqa: N802 - a class of either Keras
-    class Positions(kind.layers.Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.words = kind.layers.Embedding(9, 8)
-            self.places = kind.layers.Embedding(6, 8)
+class TfPositions(tf_keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.words = tf_keras.layers.Embedding(9, 8)
+        self.places = tf_keras.layers.Embedding(6, 8)
 
-        def call(self, x):
-            length = keras.ops.shape(x)[-1] if kind is keras else x.shape[-1]
-            range_ = keras.ops.arange if kind is keras else np.arange
-            return self.words(x) + self.places(range_(length))
-
-    return Positions()
+    def call(self, x):
+        return self.words(x) + self.places(np.arange(6))
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype"),
-    [(keras, "int32"), (keras, "float32"), (tf_keras, "float32")],
+    ("kind", "layer", "length", "dtype"),
+    [
+        (keras, Positions, None, "int32"),
+        (keras, Positions, 6, "float32"),
+        (tf_keras, TfPositions, 6, "float32"),
+    ],
 )
-def test_words_and_positions_that_the_model_has(kind, dtype):
-    model = looked_up(kind, dtype)
+def test_words_and_positions_that_the_model_has(kind, layer, length, dtype):
+    tokens = kind.Input((length,), dtype=dtype)
+    model = kind.Model(tokens, kind.layers.Dense(2)(layer()(tokens)))
     slim = tcp.transform(tcp.prune(model, ratio=0.4, divisor=1))
     assert slim.count_params() < model.count_params()
 
@@ -120,7 +125,7 @@ def test_a_model_that_random_numbers_do_not_suit():
     x = keras.Input((6,))
     y = layers.Dense(8)(Refuses()(x))
     sparse = tcp.prune(keras.Model(x, layers.Dense(2)(y)), ratio=0.4, divisor=1)
-    with pytest.raises(NoInputsError, match="no logarithm of that.*samples"):
+    with pytest.raises(NoInputsError, match=r"no logarithm of that.*samples"):
         tcp.transform(sparse)
     slim = tcp.transform(sparse, samples=np.ones((4, 6), "float32"))
     assert slim.count_params() < sparse.count_params()

@@ -64,7 +64,8 @@ def _through_segment(labels, old, new, shape, carriers, space, why):
     for a in carriers:
         if a != keep:
             space.freeze(
-                labels.axes[a], f"{why} merges it with another prunable axis"
+                labels.axes[a],
+                f"{why} and merges it with another prunable axis",
             )
     view = [1] * len(old)
     view[old.index(keep)] = -1

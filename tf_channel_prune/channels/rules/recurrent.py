@@ -97,7 +97,7 @@ class _RecurrentRule(Rule):
 
         tf_keras records them behind the sequence, in one list.
         """
-        first, *rest = leaves(node.argument(0, "sequence"))
+        _sequence, *rest = leaves(node.argument(0, "sequence"))
         given = rest or leaves(node.argument(1, "initial_state"))
         return [
             scope.tensors[t.index] for t in given if isinstance(t, TensorRef)
