@@ -20,7 +20,7 @@ class Scale(keras.layers.Layer):
 
     def call(self, x):
         mean = tf.reduce_mean(x, axis=-1, keepdims=True)
-        return tf.multiply(x - mean, self.scale)
+        return tf.raw_ops.Mul(x=x - mean, y=self.scale)
 
 
 class RegisteredScale(Scale):

@@ -62,11 +62,24 @@ class Passes(layers.Layer):
         return self.dropout(self.dense(x))
 
 
+class Nested(layers.Layer):
+    """A composite of composites, one of which takes a mask."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.passes = Passes()
+        self.takes = Takes()
+
+    def call(self, x):
+        return self.takes(self.passes(x) * 2.0)
+
+
 ROWS = {
     "makes": ([Makes], [0]),
     "loses": ([Loses], []),
     "takes": ([Makes, Takes], [0, 1]),
     "takes none": ([Loses, Takes], []),
+    "nested": ([Loses, Nested], []),
 }
 
 

@@ -26,13 +26,13 @@ def test_strings():
 
 def scaled(factor):
     def scale(x):
-        return tf.nn.relu(x) * factor
+        return tf.math.asinh(x) * factor
 
     return scale
 
 
 LAMBDAS = {
-    "lambda": lambda x: tf.nn.relu(x),
+    "lambda": lambda x: tf.math.asinh(x),
     "local function": scaled(2.0),
 }
 

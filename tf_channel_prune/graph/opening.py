@@ -4,7 +4,8 @@ Calling a layer's own `call` on symbolic tensors records the calls that it is
 made of. That record replaces the layer only where it says everything the
 layer does; otherwise the layer stays whole, with the reason:
 
-- `call` must run on symbolic tensors and return tensors;
+- `call` must run on symbolic tensors and return tensors; functions of
+  TensorFlow count as the operations that they are (`tf_recording`);
 - every variable that the layer itself owns must appear in the record, and no
   variable may be read outside of it, since a variable that was folded into a
   constant would no longer train;

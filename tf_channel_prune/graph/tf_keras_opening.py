@@ -40,11 +40,7 @@ def _mask_problem(layer, call, opened) -> str | None:
     """
     given = call.arguments.kwargs.get("mask")
     takes = "mask" in inspect.signature(layer.call).parameters
-    may_be = any(
-        _masked(tensor)
-        for node in _before(call.input_tensors)
-        for tensor in tf.nest.flatten(node.outputs)
-    )
+    may_be = _may_be_masked(call.input_tensors)
     if takes and given is None and may_be:
         return "it takes a Keras mask that no argument of the call shows"
     makes = not getattr(layer.compute_mask, "_is_default", False)
@@ -53,6 +49,28 @@ def _mask_problem(layer, call, opened) -> str | None:
     if makes or (layer.supports_masking and may_be):
         return "a Keras mask goes around its inside"
     return None
+
+
+def _may_be_masked(tensors) -> bool:
+    """Whether one of the tensors, or of what leads to them, has a mask.
+
+    It looks no further than an opened composite, whose record is taken off
+    its layers again; what goes into one has the masks that it has outside.
+    """
+    seen: set[int] = set()
+    stack = list(tensors)
+    while stack:
+        tensor = stack.pop()
+        if _masked(tensor):
+            return True
+        history = getattr(tensor, "_keras_history", None)
+        if history is None or id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        nodes = history.layer._inbound_nodes
+        if history.node_index < len(nodes):
+            stack += nodes[history.node_index].keras_inputs
+    return False
 
 
 def _masked(tensor) -> bool:

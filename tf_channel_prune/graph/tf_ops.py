@@ -1,6 +1,7 @@
 """Calls of `tf.*` functions, said as the Keras 3 operations that they are.
 
-A functional tf_keras model holds a layer for every call of a `tf.*` function.
+A functional tf_keras model holds a layer for every call of a `tf.*` function;
+layers of Keras 3 may call them too (`tf_recording`).
 Where Keras 3 has the same operation, the call is read as that operation, with
 its arguments and configuration, so that one rule serves both Kerases; `restore`
 turns an operation's arguments into the function's again.
