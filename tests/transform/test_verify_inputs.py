@@ -68,6 +68,23 @@ def test_words_and_positions_that_the_model_has(kind, layer, length, dtype):
     assert slim.count_params() < model.count_params()
 
 
+@pytest.mark.parametrize("kind", [keras, tf_keras], ids=lambda k: k.__name__)
+def test_lookups_that_take_only_what_they_know(kind):
+    if kind is keras and keras.backend.backend() != "tensorflow":
+        pytest.skip("strings")
+    given, found = [], []
+    for name, words in {"one": ["x", "y"], "two": ["u", "v", "w"]}.items():
+        given.append(kind.Input((1,), dtype="string", name=name))
+        lookup = kind.layers.StringLookup(
+            vocabulary=words, num_oov_indices=0, name=f"look_{name}"
+        )
+        table = kind.layers.Embedding(len(words), 8, name=f"table_{name}")
+        found.append(table(lookup(given[-1])))
+    x = kind.layers.Dense(2)(kind.layers.Add()(found))
+    slim = tcp.transform(tcp.prune(kind.Model(given, x), 0.4, divisor=1))
+    assert slim.get_layer("table_one").output_dim < 8
+
+
 class Noise(layers.Layer):
     """Draws while it predicts, as samplers of autoencoders do."""
 

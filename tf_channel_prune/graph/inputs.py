@@ -37,10 +37,13 @@ def on_random_inputs(model, run, graph, batch: int = 2):
     if any(None in graph.tensors[n].shape[1:] for n in graph.inputs):
         fit = [pair for pair in SIZES if _fits(graph, *pair)]
         sizes = fit or SIZES
-    kinds = (False, True) if _vocabularies(model) else (False,)
+    known = _lookups(graph)
+    kinds = (False, True) if known or _vocabularies(model) else (False,)
     failure = None
     for pair, whole in itertools.product(sizes, kinds):
-        inputs = random_inputs(model, batch, sizes=pair, whole=whole)
+        inputs = random_inputs(
+            model, batch, 0, pair, whole, known if whole else {}
+        )
         try:
             return run(inputs)
         except Exception as error:  # layers may raise anything
@@ -73,7 +76,12 @@ def _fits(graph, side, length) -> bool:
 
 
 def random_inputs(
-    model, batch: int = 2, seed: int = 0, sizes=SIZES[0], whole: bool = False
+    model,
+    batch: int = 2,
+    seed: int = 0,
+    sizes=SIZES[0],
+    whole: bool = False,
+    known=None,
 ):
     """Random inputs in the structure that the model takes.
 
@@ -89,6 +97,8 @@ def random_inputs(
             sequence become. Defaults to 64 and 16.
         whole: Whether floats are whole numbers like integers: a model may look
             up its floats. Defaults to False.
+        known: By an input's name, the words or numbers that it is drawn from.
+            Defaults to whatever the model's layers know, and something else.
 
     Raises:
         UnsupportedModelError: If the model is a subclass, whose inputs only
@@ -102,6 +112,9 @@ def random_inputs(
         first, *rest = tuple(tensor.shape)
         shape = (batch if first is None else first, *filled(rest, *sizes))
         dtype = str(tensor.dtype).replace("<dtype: '", "").rstrip("'>")
+        if tensor.name in (known or {}):
+            drawn = rng.choice(known[tensor.name], shape)
+            return drawn.astype(object if dtype == "string" else dtype)
         if dtype == "string":
             return rng.choice(words, shape).astype(object)
         if dtype == "bool":
@@ -143,6 +156,19 @@ def _vocabularies(model) -> list[int]:
         if type(layer).__name__.endswith("Embedding")
         and hasattr(layer, "input_dim")
     ]
+
+
+def _lookups(graph) -> dict[str, list]:
+    """What the lookups know that take inputs of the model, by input."""
+    inputs = {number: graph.tensors[number].name for number in graph.inputs}
+    found = {
+        inputs[node.inputs[0]]: node.operation.get_vocabulary(False)
+        for node in graph.nodes
+        if hasattr(node.operation, "get_vocabulary")
+        and node.inputs
+        and node.inputs[0] in inputs
+    }
+    return {name: words for name, words in found.items() if len(words)}
 
 
 def _words(model) -> list[str]:
