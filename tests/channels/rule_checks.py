@@ -31,14 +31,17 @@ def randomise(model, seed=0):
 
 
 def random_alive(channels: Channels, seed=0, least=1) -> np.ndarray:
-    """Removes a random half of each prunable group, but keeps `least`."""
+    """Removes a random half of each prunable group, but keeps `least`.
+
+    And what its layers need.
+    """
     rng = np.random.default_rng(seed)
     alive = np.ones(channels.unit_count, bool)
     for group in channels.prunable:
         keep = rng.random(group.size) < 0.5
-        keep[rng.permutation(group.size)[:least]] = True
+        keep[rng.permutation(group.size)[: max(least, group.least)]] = True
         if keep.all():
-            keep[rng.integers(group.size)] = group.size == 1
+            keep[rng.integers(group.size)] = group.size == group.least
         alive[group.units] = keep
     return alive
 

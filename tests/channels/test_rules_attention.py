@@ -9,6 +9,11 @@ from rule_checks import randomise
 from rule_checks import reasons
 from rule_checks import sizes
 
+import tf_channel_prune as tcp
+from tf_channel_prune.api import channels_of
+from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.planning import Limits
+
 
 def transformer(layer, value_width=8, own_key=False, **call):
     """Dense, attention, Dense; the query and the value differ."""
@@ -74,6 +79,39 @@ def test_the_scale_of_the_scores_is_made_up_for():
         expected * np.sqrt(kept / 4),
         rtol=1e-6,
     )
+
+
+def test_as_many_heads_as_steps():
+    """Keras adds a bias (3, 1) to (batch, 3, 3, 1) along the steps."""
+    steps = heads = 3
+    inputs = keras.Input((steps, 4))
+    x = layers.Dense(6, name="q")(inputs)
+    x = layers.MultiHeadAttention(heads, 4, name="m")(x, x)
+    x = layers.EinsumDense(
+        "abc,cde->abde", (steps, 3, 4), None, "de", name="e"
+    )(x)
+    x = layers.EinsumDense("abde,def->abf", (steps, 2), bias_axes="f")(x)
+    model = randomise(keras.Model(inputs, x))
+    channels = channels_of(model)
+    groups = channels.prunable
+    assert {group.name: group.least for group in groups} == {
+        "q": 1,
+        "m:heads": 1,
+        "m:key_dim": 2,
+        "m:value_dim": 2,
+        "m": 1,
+        "e:d": 1,
+        "e:e": 2,
+    }
+    ladders = {g.name: Limits(divisor=1).ladder(g).tolist() for g in groups}
+    assert ladders["m:key_dim"] == [4, 3, 2]
+    assert ladders["m:heads"] == [3, 2, 1]
+    alive = np.ones(channels.unit_count, bool)
+    for group in groups:
+        alive[group.units[ladders[group.name][-1] :]] = False
+    slim = tcp.transform(make_sparse(channels, alive))
+    assert slim.get_layer("m").key_dim == 2
+    assert slim.get_layer("e").kernel.shape[-1] == 2
 
 
 def test_two_spatial_axes():

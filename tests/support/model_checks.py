@@ -51,7 +51,7 @@ def random_alive(channels: Channels, rng) -> np.ndarray:
     alive = np.ones(channels.unit_count, bool)
     for group in channels.prunable:
         keep = rng.random(group.size) < rng.uniform(0.2, 0.9)
-        keep[rng.integers(group.size)] = True
+        keep[rng.permutation(group.size)[: group.least]] = True
         alive[group.units] = keep
     return alive
 

@@ -38,6 +38,7 @@ class ChannelGroup:
         units: The unit numbers, in the order of the channels.
         probed: Layers and operations on its way that have no rule: what they
             do to channels was found by trying them.
+        least: The fewest of its units that a layer on its way can do with.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ChannelGroup:
     reason: str
     units: np.ndarray = dataclasses.field(repr=False, compare=False)
     probed: tuple[str, ...] = ()
+    least: int = 1
 
 
 class Channels:
@@ -154,6 +156,7 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
     signature = _signatures(channels)
     makers, positions, layered = _makers(channels)
     tried = _tried(channels)
+    least = _least(channels)
     buckets: dict[tuple, list[int]] = {}
     for unit in range(channels.unit_count):
         if not signature[unit] and unit not in layered:
@@ -187,6 +190,7 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
                 reason,
                 np.array(units),
                 tuple(n for n, on in tried if not on.isdisjoint(units)),
+                int(least[units].max()),
             )
         )
     return groups
@@ -206,6 +210,15 @@ def _tried(channels: Channels) -> list[tuple[str, set[int]]]:
         )
         for node, _ in channels.scope.probed
     ]
+
+
+def _least(channels: Channels) -> np.ndarray:
+    """Per unit, how many of its kind a layer needs."""
+    least = np.ones(channels.unit_count + 1, int)
+    for vector, count in channels.scope.least:
+        units = channels.units(vector)
+        least[units] = np.maximum(least[units], count)
+    return least[:-1]
 
 
 def _signatures(channels: Channels) -> list[int]:

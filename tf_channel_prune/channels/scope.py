@@ -32,6 +32,8 @@ class Scope:
         tensors: Labels of every tensor so far, by tensor number.
         weights: Labels of weight axes, by `(weight key, axis)`.
         producers: `(labels, node, role)` of every fresh vector, in order.
+        least: `(labels, count)` where fewer channels than that would break a
+            layer.
         fillers: `(labels, node)` of positions that no layer makes: constants,
             the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
@@ -48,6 +50,7 @@ class Scope:
         self.tensors: dict[int, Labels] = {}
         self.weights: dict[tuple[int, int], np.ndarray] = {}
         self.producers: list[tuple[np.ndarray, Node, str]] = []
+        self.least: list[tuple[np.ndarray, int]] = []
         self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
         self.whole: set[int] = set()
@@ -167,6 +170,21 @@ class Scope:
                 node, weight.shape[axis], why, role
             )
         return self.weights[weight.key, axis]
+
+    def keep(self, vector, count: int) -> None:
+        """At least `count` channels of each group in a vector stay."""
+        if vector is not None:
+            self.least.append((vector, count))
+
+    def biased(self, bias: Weight | None, vector) -> None:
+        """At least two channels stay along the last of a bias's axes.
+
+        Keras adds biases with `ops.add`, which on TensorFlow takes one of
+        shape (heads, 1) for a vector, and where axis 1 of the input is as
+        long as that, for one along axis 1 (`tf.nn.bias_add` with "NCHW").
+        """
+        if bias is not None and len(bias.shape) > 1:
+            self.keep(vector, 2)
 
     def tie(self, node: Node, what: str, labels: Labels) -> None:
         """Unites `labels` over all calls of one operation.

@@ -166,6 +166,8 @@ def _limit(ranking, g) -> str:
     last = int(ranking.ladders[g][-1])
     if last <= 1:
         return "one channel, the least,"
+    if last <= group.least:
+        return f"what its layers need, {group.least} channels,"
     by_ratio = group.size - int(group.size * limits.max_ratio + 1e-9)
     step = limits.step(group.size)
     if last - step < by_ratio and by_ratio >= limits.min_channels:

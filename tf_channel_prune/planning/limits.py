@@ -82,7 +82,9 @@ class Limits:
             group: A group, or its size where no limit depends on its name.
         """
         if not isinstance(group, numbers.Integral):
-            return self.of(group).ladder(group.size)
+            ladder = self.of(group).ladder(group.size)
+            below = ladder[ladder >= group.least]
+            return below if below.size else ladder[:1]
         size = int(group)
         step = self.step(size)
         # Rounding guards against 0.7 * 10 = 6.999...

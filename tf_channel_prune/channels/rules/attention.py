@@ -69,6 +69,8 @@ class _HeadsRule(Rule):
         for name in names:
             scope.carry(node, f"{name}/kernel", axis, vector)
             scope.carry(node, f"{name}/bias", axis - 1, vector)
+            if axis == 2:
+                scope.biased(node.weight(f"{name}/bias"), vector)
 
     def scaled(self, node, old: int, new: int) -> dict[str, float]:
         """Scores are divided by the root of the width (Vaswani et al. 2017,
@@ -126,11 +128,9 @@ class MultiHeadAttentionRule(_HeadsRule):
 
     def label_widths(self, node, scope):
         keys = scope.made(node, "query/kernel", 2, role="key_dim")
-        scope.carry(node, "query/bias", 1, keys)
-        self.project(node, scope, ("key",), 2, keys)
+        self.project(node, scope, ("query", "key"), 2, keys)
         values = scope.made(node, "value/kernel", 2, role="value_dim")
-        scope.carry(node, "value/bias", 1, values)
-        self.project(node, scope, ("gate",), 2, values)
+        self.project(node, scope, ("value", "gate"), 2, values)
         scope.carry(node, f"{OUTPUT}/kernel", 1, values)
         if scope.graph.backend == "jax" and self._equally_wide(node):
             # Keras runs jax.nn.dot_product_attention there.
@@ -224,8 +224,7 @@ class GroupedQueryAttentionRule(_HeadsRule):
 
     def label_widths(self, node, scope):
         width = scope.made(node, "query/kernel", 2, role="head_dim")
-        scope.carry(node, "query/bias", 1, width)
-        self.project(node, scope, ("key", "value", "gate"), 2, width)
+        self.project(node, scope, PROJECTIONS, 2, width)
         scope.carry(node, f"{OUTPUT}/kernel", 1, width)
 
     def label_output(self, node, scope, inputs):

@@ -84,7 +84,9 @@ class EinsumDenseRule(Rule):
         symbols = outgoing[len(outgoing) - len(bias.shape) :]
         for axis, symbol in enumerate(symbols):
             if isinstance(symbol, str) and symbol in named:
-                scope.carry(node, bias, axis, vectors[symbol])
+                vector = scope.carry(node, bias, axis, vectors[symbol])
+                if axis == len(bias.shape) - 1:
+                    scope.biased(bias, vector)
         return list(named)
 
     def slim(self, node, kept):
