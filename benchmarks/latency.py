@@ -12,6 +12,7 @@ depend on them.
 """
 
 import argparse
+import os
 import pathlib
 
 MODELS = ("ResNet-20", "MobileNetV2", "ResNet50")
@@ -63,6 +64,8 @@ def main():
     parser.add_argument("--divisors", nargs="+", default=["auto"])
     parser.add_argument("--seconds", type=float, default=20)
     flags = parser.parse_args()
+    # TensorFlow reads it once, before it computes anything.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(flags.threads))
     from tf_channel_prune import latency
     from tf_channel_prune.api import measure_latency
 
