@@ -27,12 +27,16 @@ def built(name, resnet20):
 
 
 def slim_models(model, table, ratio, divisor):
-    """The dense model, then by FLOPs and by latency: `{plan: model}`, costs."""
+    """The dense model, then by FLOPs and by latency: `{plan: model}`, costs.
+
+    A plan that no limit allows is left out, and said.
+    """
     import numpy as np
 
     from tf_channel_prune import criteria
     from tf_channel_prune.api import channels_of
     from tf_channel_prune.cost import CostTable
+    from tf_channel_prune.errors import TargetError
     from tf_channel_prune.latency.filling import for_one_sample
     from tf_channel_prune.planning import Limits
     from tf_channel_prune.planning import Request
@@ -43,7 +47,11 @@ def slim_models(model, table, ratio, divisor):
     alive = {"dense": np.ones(channels.unit_count, bool)}
     for of in ("flops", "latency"):
         request = Request(ratio, of=of, limits=Limits(divisor=divisor))
-        choice = request.choose(channels, scores, table=costs)
+        try:
+            choice = request.choose(channels, scores, table=costs)
+        except TargetError as error:
+            print(error)
+            continue
         alive[of] = choice.alive
     left = {
         plan: {of: 1 - costs.removed(kept, of) for of in ("flops", "latency")}
@@ -97,7 +105,7 @@ def main():
                     models.values(), target, flags.threads, flags.seconds
                 )
                 dense, *slim = (one / 1000 for one in times)
-                for plan, own in zip(("flops", "latency"), slim):
+                for plan, own in zip([*models][1:], slim):
                     print(
                         f"| {name} | {target} | {divisor} | {plan} "
                         f"| {left[plan]['flops']:.3f} "
