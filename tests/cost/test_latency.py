@@ -9,6 +9,7 @@ import pytest
 from tf_channel_prune.cost import LatencyTable
 from tf_channel_prune.cost.latency import LatencyTerms
 from tf_channel_prune.cost.latency_table import Entry
+from tf_channel_prune.cost.latency_table import SlimTime
 from tf_channel_prune.cost.segments import Coordinate
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import StaleFileError
@@ -76,6 +77,38 @@ def test_values_add_up_to_the_measured_whole():
     assert terms.values([4]).sum() == pytest.approx(2 * 15 + 5)
     other = LatencyTerms(made, parts, "another graph", np.array([8]))
     assert other.values([8]).sum() == pytest.approx(35.0)
+
+
+@pytest.mark.parametrize(
+    "half, expected, alone",
+    [
+        (35.0, 35.0, 0.0),  # as the segments say
+        (20.0, 20.0, 5.0),  # (10 - 5) + (5 - 5) of (20 - 5) + (10 - 5)
+        (50.0, 50.0, -15.0),
+        # At most half of the mean is taken off: (10 - 7.5) of 12.5 + 2.5.
+        (4.0, 15.0, 7.5),
+    ],
+)
+def test_values_add_up_to_the_model_at_half_its_widths(half, expected, alone):
+    made = table(
+        overhead=5.0,
+        models={"graph": 65.0},
+        a=([[4, 8]], [15.0, 25.0]),
+        b=([[4, 8]], [10.0, 15.0]),
+    )
+    made.slim["graph"] = SlimTime([8], [4], half)
+    parts = [part("a", ONE), part("b", ONE)]
+    terms = LatencyTerms(made, parts, "graph", np.array([8]))
+    assert terms.values([8]).sum() == pytest.approx(65.0)
+    assert terms.values([4]).sum() == pytest.approx(expected)
+    factor = 60.0 / (max(20 - alone, 0) + max(10 - alone, 0))
+    assert terms.values([8])[0] == pytest.approx(factor * (20 - alone) + 2.5)
+    options = terms.alternatives([8], 0, [8, 6, 4])
+    assert options[[0, 2]] == pytest.approx([65.0, expected])
+    # Of other groups: as if it had not been measured.
+    made.slim["graph"] = SlimTime([9], [4], half)
+    other = LatencyTerms(made, parts, "graph", np.array([8]))
+    assert other.values([4]).sum() == pytest.approx(35.0)
 
 
 def test_alternatives_differ_by_what_the_totals_differ_by():

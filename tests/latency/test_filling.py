@@ -67,6 +67,28 @@ def test_the_table_predicts_what_the_target_measures(channels, path):
     assert by_node.sum() == pytest.approx(params + 5)
 
 
+class SlowAlone(Counting):
+    """Parts of the model take 30 microseconds more than in it."""
+
+    def time(self, model, seconds=0.0):
+        # The least that is measured, and the whole model.
+        small = not model.count_params() or len(model.layers) > 5
+        return super().time(model) + (0.0 if small else 30.0)
+
+
+def test_what_parts_take_alone_is_taken_off(channels, path, tmp_path):
+    other = tmp_path / "table.json"
+    found = latency.fill(channels, other, SlowAlone(), progress=False)
+    costs = CostTable(channels, latency=found)
+    half = np.maximum(costs.sizes // 2, 1)
+    expected = [costs.total(c, "params") + 5 for c in (costs.sizes, half)]
+    assert costs.total(costs.sizes, "latency") == pytest.approx(expected[0])
+    assert costs.total(half, "latency") == pytest.approx(expected[1], rel=0.1)
+    found.slim.clear()
+    uneven = CostTable(channels, latency=found)
+    assert uneven.total(half, "latency") > 1.1 * expected[1]
+
+
 def test_a_second_call_measures_nothing(channels, path):
     before = path.read_text()
     target = Counting()
@@ -86,7 +108,7 @@ def test_a_killed_measurement_goes_on(channels, path, tmp_path):
     assert tcp.LatencyTable.read(other).missing == points - 3
     rest = Counting()
     latency.fill(channels, other, rest, "a phone", progress=False)
-    assert rest.calls == points - 3 + 1
+    assert rest.calls == points - 3 + 2
     assert other.read_text() == path.read_text()
 
 

@@ -19,6 +19,12 @@ class LatencyTerms:
     Measured noise must not make a smaller plan dearer, so along every width
     latencies are the largest of those up to it.
 
+    A segment that runs alone takes a little more or less than inside the
+    model, whatever its width: its inputs are laid out anew, its calls are
+    dispatched. Where the whole model was measured, dense and with about half
+    of its latency gone, each segment is relieved of the same time and all are
+    multiplied by the same factor, so that both sums are what was measured.
+
     Args:
         table: The measurements.
         parts: The segments of the graph.
@@ -60,11 +66,24 @@ class LatencyTerms:
             np.flatnonzero(self._times[..., g].any(axis=1))
             for g in range(len(sizes))
         ]
-        self._factor, self._share = 1.0, 0.0
-        whole = float(self.values(sizes).sum())
-        self._factor = table.factor(digest, whole)
+        self._alone, self._factor, self._share = 0.0, 1.0, 0.0
+        self._fit(table, digest, sizes)
         # The one overhead of the model, so that values add up to its latency.
         self._share = table.overhead / max(len(parts), 1)
+
+    def _fit(self, table, digest, sizes):
+        """Takes the sums to what was measured of the whole model."""
+        dense = self.values(sizes)
+        whole = table.models.get(digest)
+        if whole is None or dense.sum() <= 0:
+            return
+        whole = max(whole - table.overhead, 0.0)
+        slim = table.slim.get(digest)
+        if slim is not None and slim.sizes == list(sizes) and whole > 0:
+            half = self.values(slim.kept)
+            share = max(slim.microseconds - table.overhead, 0.0) / whole
+            self._alone = _alone(dense, half, share)
+        self._factor = whole / np.maximum(dense - self._alone, 0.0).sum()
 
     def values(self, counts) -> np.ndarray:
         """Microseconds of every segment with so many kept units."""
@@ -98,7 +117,31 @@ class LatencyTerms:
                 weight = weight * (part[..., d] if upper else 1 - part[..., d])
                 index.append((high if upper else low)[..., d])
             total += weight * self._values[tuple(index)]
-        return self._factor * total + self._share
+        return self._factor * np.maximum(total - self._alone, 0.0) + self._share
+
+
+def _alone(dense, slim, share: float) -> float:
+    """The time that makes a slim model take that share of the dense sum.
+
+    Negative where segments take more inside the model than alone.
+
+    Args:
+        dense, slim: Microseconds of every segment alone.
+        share: Of the whole model, as measured.
+    """
+    from scipy.optimize import brentq
+
+    def gap(alone):
+        left = np.maximum(slim - alone, 0.0).sum()
+        return left / np.maximum(dense - alone, 0.0).sum() - share
+
+    # Half of the sum stays at least; at the other end all times are nearly
+    # the same.
+    mean = float(dense.mean())
+    low, high = -10.0 * mean, 0.5 * mean
+    if gap(low) <= 0 or gap(high) >= 0:
+        return low if gap(low) <= 0 else high
+    return float(brentq(gap, low, high))
 
 
 def _grid(table: LatencyTable, part: Segment):

@@ -65,6 +65,21 @@ class Entry:
 
 
 @dataclasses.dataclass
+class SlimTime:
+    """The measured latency of a whole model with some of its channels.
+
+    Attributes:
+        sizes: Of the prunable groups.
+        kept: How many units each of them kept.
+        microseconds: One sample.
+    """
+
+    sizes: list[int]
+    kept: list[int]
+    microseconds: float
+
+
+@dataclasses.dataclass
 class LatencyTable:
     """Measured latencies of the segments of one or several models.
 
@@ -79,6 +94,8 @@ class LatencyTable:
         overhead: What running a model that does nothing takes; it is in every
             measured latency once.
         models: Per graph digest, the measured latency of the whole model.
+        slim: Per graph digest, that of the model with about half of its
+            latency gone.
         entries: Per segment key, its latencies.
     """
 
@@ -88,6 +105,7 @@ class LatencyTable:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     overhead: float = 0.0
     models: dict[str, float] = dataclasses.field(default_factory=dict)
+    slim: dict[str, SlimTime] = dataclasses.field(default_factory=dict)
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
 
     @property
@@ -95,22 +113,15 @@ class LatencyTable:
         """How many grid points are not measured yet."""
         return sum(e.microseconds.count(None) for e in self.entries.values())
 
-    def factor(self, digest: str, predicted: float) -> float:
-        """What sums of segments are multiplied by, for one model.
-
-        The ratio of the whole model's measured latency to the sum of its
-        segments', all without overhead; 1 where the whole was not measured.
-        """
-        whole = self.models.get(digest)
-        if whole is None or predicted <= 0:
-            return 1.0
-        return max(whole - self.overhead, 0.0) / predicted
-
     def to_json(self) -> str:
         """One segment a line, so that a diff is readable."""
         head = {
             "format": FORMAT,
             **{name: getattr(self, name) for name in _HEAD},
+            "slim": {
+                digest: dataclasses.asdict(one)
+                for digest, one in self.slim.items()
+            },
         }
         text = json.dumps(head, indent=2)[:-2]
         rows = [
@@ -157,6 +168,16 @@ class LatencyTable:
         for what, value in {"overhead": table.overhead, **table.models}.items():
             if not _is_time(value):
                 raise ValueError(f"{what} is {value!r}, not microseconds")
+        for digest, row in data.get("slim", {}).items():
+            one = table.slim[digest] = SlimTime(**row)
+            if not _is_time(one.microseconds):
+                raise ValueError(
+                    f"slim: {one.microseconds!r} is not a time in microseconds"
+                )
+            if len(one.kept) != len(one.sizes) or not all(
+                isinstance(count, int) for count in [*one.sizes, *one.kept]
+            ):
+                raise ValueError(f"slim: {one.kept!r} are not counts")
         for key, row in data["segments"].items():
             table.entries[key] = Entry(**row)
             table.entries[key].check(f"segment {key}")

@@ -7,19 +7,27 @@ import platform
 
 import numpy as np
 
+from tf_channel_prune import criteria
 from tf_channel_prune.channels import Channels
+from tf_channel_prune.cost import CostTable
 from tf_channel_prune.cost.latency_table import Entry
 from tf_channel_prune.cost.latency_table import LatencyTable
+from tf_channel_prune.cost.latency_table import SlimTime
 from tf_channel_prune.cost.latency_table import shares_for
 from tf_channel_prune.cost.segments import Segment
 from tf_channel_prune.cost.segments import segments
 from tf_channel_prune.errors import StaleFileError
+from tf_channel_prune.errors import TargetError
 from tf_channel_prune.graph import concrete_shapes
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.parts import part
 from tf_channel_prune.latency.targets import WHOLE_SECONDS
+from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.limits import auto_divisor
 from tf_channel_prune.transform.slim import Cut
+
+# What is removed where the whole model is measured beside the dense one.
+HALF = 0.5
 
 
 def fill(
@@ -63,7 +71,7 @@ def fill(
         for n, value in enumerate(table.entries[key].microseconds)
         if value is None
     ]
-    with progress_bar("latency", len(points) + 1, progress) as advance:
+    with progress_bar("latency", len(points) + 2, progress) as advance:
         for segment, n in points:
             entry = table.entries[segment.key]
             made = _built(
@@ -78,12 +86,40 @@ def fill(
             advance(segment.what)
         if digest not in table.models:
             everything = np.ones(channels.unit_count, bool)
-            whole = for_one_sample(channels, everything)
-            latency = target.time(whole, WHOLE_SECONDS)
-            table.models[digest] = round(latency, 3)
+            dense = _whole(channels, target, everything)
+            table.models[digest] = dense.microseconds
             table.write(path)
         advance("the whole model")
+        known = table.slim.get(digest)
+        if known is None or known.sizes != _counts(channels, 1):
+            alive = _likely(channels, table)
+            table.slim[digest] = _whole(channels, target, alive)
+            table.write(path)
+        advance("a slim model")
     return table
+
+
+def _likely(channels, table) -> np.ndarray:
+    """A plan that removes half of the latency, or half of every group."""
+    costs = CostTable(channels, latency=table)
+    try:
+        request = Request(HALF, of="latency")
+        scores = criteria.scores(channels)
+        return request.choose(channels, scores, table=costs).alive
+    except TargetError:
+        alive = np.ones(channels.unit_count, bool)
+        for group in channels.prunable:
+            alive[group.units[max(_kept(group.size, HALF), group.least) :]] = (
+                False
+            )
+        return alive
+
+
+def _whole(channels, target, alive) -> SlimTime:
+    """The latency of the whole model with some of its units."""
+    kept = [int(alive[group.units].sum()) for group in channels.prunable]
+    time = target.time(for_one_sample(channels, alive), WHOLE_SECONDS)
+    return SlimTime(_counts(channels, 1), kept, round(time, 3))
 
 
 def _table(path, target, device) -> LatencyTable:
