@@ -29,9 +29,9 @@ def repeated(seed: int):
         random.seed(seed)
         np.random.seed(seed)
         stack.enter_context(_keras(seed))
-        if "tensorflow" in sys.modules:
+        if sys.modules.get("tensorflow") is not None:
             stack.enter_context(_tensorflow(seed))
-        if "torch" in sys.modules:
+        if sys.modules.get("torch") is not None:
             import torch
 
             stack.enter_context(torch.random.fork_rng())
