@@ -22,6 +22,7 @@ from tf_channel_prune.graph import concrete_shapes
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.parts import part
 from tf_channel_prune.latency.targets import WHOLE_SECONDS
+from tf_channel_prune.latency.targets import fastest
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.limits import auto_divisor
 from tf_channel_prune.transform.slim import Cut
@@ -85,15 +86,19 @@ def fill(
             table.write(path)
             advance(segment.what)
         if digest not in table.models:
-            everything = np.ones(channels.unit_count, bool)
-            dense = _whole(channels, target, everything)
-            table.models[digest] = dense.microseconds
+            dense = target.time(_whole(channels), WHOLE_SECONDS)
+            table.models[digest] = round(dense, 3)
             table.write(path)
         advance("the whole model")
         known = table.slim.get(digest)
         if known is None or known.sizes != _counts(channels, 1):
             alive = _likely(channels, table)
-            table.slim[digest] = _whole(channels, target, alive)
+            share = _share(channels, target, alive)
+            table.slim[digest] = SlimTime(
+                _counts(channels, 1),
+                [int(alive[group.units].sum()) for group in channels.prunable],
+                round(share * table.models[digest], 3),
+            )
             table.write(path)
         advance("a slim model")
     return table
@@ -115,11 +120,25 @@ def _likely(channels, table) -> np.ndarray:
         return alive
 
 
-def _whole(channels, target, alive) -> SlimTime:
-    """The latency of the whole model with some of its units."""
-    kept = [int(alive[group.units].sum()) for group in channels.prunable]
-    time = target.time(for_one_sample(channels, alive), WHOLE_SECONDS)
-    return SlimTime(_counts(channels, 1), kept, round(time, 3))
+def _whole(channels):
+    return for_one_sample(channels, np.ones(channels.unit_count, bool))
+
+
+def _share(channels, target, alive) -> float:
+    """The latency of a slim model over the dense one's.
+
+    In turns where the target can: a machine's speed changes by the minute.
+    """
+    models = [_whole(channels), for_one_sample(channels, alive)]
+    if hasattr(target, "runner"):
+        dense, slim = fastest(
+            [target.runner(model) for model in models],
+            2 * WHOLE_SECONDS,
+            target.clock,
+        )
+    else:
+        dense, slim = (target.time(model, WHOLE_SECONDS) for model in models)
+    return slim / dense if dense > 0 else 1.0
 
 
 def _table(path, target, device) -> LatencyTable:
