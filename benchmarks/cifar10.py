@@ -215,7 +215,7 @@ def compare(bench, rows):
 
 def step_times(bench, ratio, steps=30):
     """Seconds a training step, models taking turns: median of the steps."""
-    sparse = tcp.prune(bench.baseline, ratio)
+    sparse = tcp.prune(bench.baseline, {of: ratio for of in bench.flags.of})
     models = {
         "dense": keras.models.clone_model(bench.baseline),
         "sparse": sparse,
@@ -260,6 +260,7 @@ def parse():
     add("--limit", type=int, help="the most images of each part")
     add("--jit", action="store_true", help="compile with XLA")
     add("--step-times", action="store_true", help="only measure steps")
+    add("--of", nargs="+", default=["flops"], help="budgets of --step-times")
     return parser.parse_args()
 
 
