@@ -215,7 +215,7 @@ def compare(bench, rows):
 
 def step_times(bench, ratio, steps=30):
     """Seconds a training step, models taking turns: median of the steps."""
-    sparse = tcp.prune(bench.baseline, {of: ratio for of in bench.flags.of})
+    sparse = tcp.prune(bench.baseline, dict.fromkeys(bench.flags.of, ratio))
     models = {
         "dense": keras.models.clone_model(bench.baseline),
         "sparse": sparse,

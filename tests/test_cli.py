@@ -355,6 +355,13 @@ def test_flags_from_a_file(work):
     ]
 
 
+def test_flags_without_use_are_named(work, capsys):
+    flags = ("--model=dense.keras", "--ratio=0.5", "--of=params")
+    assert run("--action=flops", *flags) == 0
+    said = capsys.readouterr().err
+    assert said == "Warning: --action=flops makes no use of --of, --ratio.\n"
+
+
 def test_help(capsys):
     assert run("--help") == 0
     out = capsys.readouterr().out

@@ -39,7 +39,9 @@ def main(argv=None) -> int:
             )
         if values.code:
             load_file(values.code, "code")
-        ACTIONS[values.action](values)
+        read = _Read(values)
+        ACTIONS[values.action](read)
+        _warn_of_the_rest(values, read)
     except (PruningError, flags.Error) as error:
         print(f"Error: {_sentence(error)}", file=sys.stderr)
         return 1
@@ -50,6 +52,32 @@ def main(argv=None) -> int:
         )
         return 130
     return 0
+
+
+class _Read:
+    """Flags, and which of them were looked at."""
+
+    def __init__(self, values):
+        self._values = values
+        self.names = {"help", "action", "code", "flagfile", "undefok"}
+
+    def __getattr__(self, name):
+        return self[name].value
+
+    def __getitem__(self, name):
+        self.names.add(name)
+        return self._values[name]
+
+
+def _warn_of_the_rest(values, read) -> None:
+    """Scripts may give the same flags to every action: not an error."""
+    rest = [n for n in values if values[n].present and n not in read.names]
+    if rest:
+        print(
+            f"Warning: --action={values.action} makes no use of "
+            f"{', '.join(f'--{name}' for name in sorted(rest))}.",
+            file=sys.stderr,
+        )
 
 
 def _sentence(error) -> str:
