@@ -31,6 +31,7 @@ class Bench:
     data: dict
     images: int
     validation: int
+    seed: int = 0
 
     def __post_init__(self):
         import keras
@@ -52,7 +53,7 @@ class Bench:
 
     def training(self):
         """The training images that the analyses see."""
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(self.seed)
         chosen = rng.permutation(len(self.data["x_train"]))[: self.images]
         return (
             self.data["x_train"][chosen].astype("float32"),
@@ -162,6 +163,7 @@ def main():
     parser.add_argument("--data", help="see cifar10_arrays.py")
     parser.add_argument("--images", type=int, default=2500)
     parser.add_argument("--validation", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0, help="of the images")
     flags = parser.parse_args()
     import keras
 
@@ -170,7 +172,7 @@ def main():
         model = mobilenet(data, flags.epochs)
     else:
         model = keras.models.load_model(flags.model)
-    bench = Bench(model, data, flags.images, flags.validation)
+    bench = Bench(model, data, flags.images, flags.validation, flags.seed)
     found = {}
     print(
         "| analysis | seconds | full evaluations | "
