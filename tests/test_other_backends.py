@@ -41,9 +41,8 @@ model = keras.Sequential(
     ]
 )
 sparse = tcp.prune(model, ratio=0.5)
-if keras.backend.backend() != "numpy":  # which does not train
-    sparse.compile("sgd", "mse")
-    sparse.fit(np.ones((8, 8, 8, 3)), np.ones((8, 2)), verbose=0)
+sparse.compile("sgd", "mse")
+sparse.fit(np.ones((8, 8, 8, 3)), np.ones((8, 2)), verbose=0)
 assert tcp.transform(sparse).get_layer("a").filters == 4
 """
 
@@ -80,8 +79,3 @@ def test_again_on(backend, file):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_without_tensorflow_on(backend):
     run_on(backend, "-c", WITHOUT_TENSORFLOW)
-
-
-def test_without_tensorflow():
-    """On the one backend that is always there."""
-    run_on("numpy", "-c", WITHOUT_TENSORFLOW)
