@@ -65,11 +65,50 @@ def test_the_reach_is_told_before(model, capsys):
 
 @pytest.mark.parametrize("criterion", ["l1", "taylor", "apoz"])
 def test_data_make_loss_curves(model, data, criterion, capsys):
-    sparse = tcp.prune(model, 0.5, criterion=criterion, data=data)
-    assert "Loss curves: " in capsys.readouterr().out
+    sparse = tcp.prune(model, 0.5, criterion=criterion, data=data, divisor=1)
+    told = capsys.readouterr().out
+    assert "Loss curves: " in told and "the best by accuracy has" in told
     slim = tcp.transform(sparse, samples=data[0][:8])
     before, after = tcp.cost(model), tcp.cost(slim)
     assert after.flops <= 0.5 * before.flops
+
+
+def test_batches_that_can_be_read_once_will_do(model, data):
+    x, y = data
+    batches = ((x[i : i + 60], y[i : i + 60]) for i in range(0, 240, 60))
+    sparse = tcp.prune(
+        model, 0.5, criterion="taylor", data=batches, candidates=3
+    )
+    assert tcp.sparsity(sparse, of="flops") >= 0.5
+
+
+def test_the_best_of_the_tried_plans_is_taken(model, data, capsys):
+    """By a metric that knows more than the loss."""
+    tried = []
+
+    def metric(y, predicted):
+        tried.append(predicted[:, 0])
+        return predicted[:, 0]
+
+    how = {"data": data, "divisor": 1, "progress": False}
+    plain = tcp.prune(model, 0.4, candidates=1, **how)
+    assert "Plans: " not in capsys.readouterr().out
+    best = tcp.prune(model, 0.4, metric=metric, candidates=8, **how)
+    assert len(tried) == 8  # one batch a plan
+    scores = [batch.mean() for batch in tried]
+    assert max(scores) > scores[0]
+    assert f"has {max(scores):.4g}" in capsys.readouterr().out
+    assert _kept(best) != _kept(plain)
+    for sparse in (plain, best):
+        assert tcp.sparsity(sparse, of="flops") >= 0.4
+    again = tcp.prune(model, 0.4, metric=metric, candidates=8, **how)
+    assert _kept(again) == _kept(best)
+
+
+@pytest.mark.parametrize("count", [0, 1.5, "many"])
+def test_candidates_are_counted(model, data, count):
+    with pytest.raises(tcp.PruningError, match="candidates must be"):
+        tcp.prune(model, 0.4, data=data, candidates=count)
 
 
 def test_recalibration_gives_accuracy_back(model, data):

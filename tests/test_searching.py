@@ -116,3 +116,27 @@ def test_a_search_says_which_candidate_won(pruner):
         }
     else:
         assert len(reasons) > 1
+
+
+def test_a_search_with_an_analysis_goes_on_from_its_plan(pruner):
+    evaluate, calls = closeness(pruner.model), []
+    pruner.ana(evaluate, ratios=[0.25, 0.5, 0.75], progress=False)
+
+    def counting(model):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        pruner.search(counting, **HOW)
+    pruner.search(counting, **HOW)
+    rows = pruner.candidates.rows
+    assert rows[0].how == "sensitivity"
+    assert {row.how for row in rows[1:]} == {"near"}
+    distinct = {row.counts for row in rows}
+    assert len(calls) == len(distinct) + 1
+    # The plan of the curves is the first one.
+    pruner.prune(0.4, divisor=1)
+    kept = tuple(row.kept for row in pruner.explain().rows)
+    assert rows[0].counts == kept

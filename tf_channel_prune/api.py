@@ -75,6 +75,9 @@ def prune(
     data=None,
     loss=None,
     latency=None,
+    metric=None,
+    candidates=16,
+    progress=True,
 ):
     """A sparse copy of a model with at least `ratio` of its cost masked.
 
@@ -114,11 +117,21 @@ def prune(
             by pattern of group or layer names, with a ratio for the rest or
             without. Defaults to `sensitivity` with data, else to
             `planning.DEFAULT_ALLOCATION`.
-        data: Samples with targets, `(x, y)` or batches of them, for criteria
-            that look at data and for loss curves. Half of them are used.
+        data: Samples with targets, `(x, y)` or batches of them: for criteria
+            that look at data, for loss curves (half of them are used), and
+            for trials of the plans near the one by the curves (all of them,
+            with the running statistics of normalisation layers measured anew
+            for every plan).
         loss: The loss on them; defaults to the compiled model's.
         latency: Where latency is a target: what `measure_latency` gave, or
             its file.
+        metric: With `data`, what plans are compared by: `accuracy`, `loss`, or
+            a function of `(y, y_pred)` that gives one number a sample, larger
+            for better. Defaults to `accuracy` for a categorical
+            cross-entropy, else to `loss`.
+        candidates: With `data`, how many plans of the same cost are tried; 1
+            takes the one by the curves. Defaults to 16.
+        progress: Whether to show progress bars. Defaults to True.
 
     Raises:
         TargetError: If no allowed plan removes that much.
@@ -132,6 +145,7 @@ def prune(
     living = living_units(model, channels)
     if plan is None:
         limits = planning.Limits(min_channels, max_ratio, divisor)
+        planning.check_candidates(candidates)
         asked = planning.Request(
             ratio, of=of, limits=limits, allocation=allocation
         )
@@ -139,9 +153,10 @@ def prune(
         table = CostTable(channels, latency=wanted)
         for reach in asked.reach(channels, table):
             print(reach)
+        trials = {"metric": metric, "count": candidates, "progress": progress}
         alive = _choose(
-            asked, channels, living, table, criterion, data, loss
-        ).alive
+            asked, channels, living, table, criterion, data, loss, trials
+        )
     else:
         from tf_channel_prune.graph.digests import graph_digest
 
@@ -153,20 +168,18 @@ def prune(
     return make_sparse(channels, alive)
 
 
-def _choose(asked, channels, living, table, criterion, data, loss):
+def _choose(asked, channels, living, table, criterion, data, loss, trials):
     """What stays, after an analysis on the data where one is needed."""
     from tf_channel_prune import criteria
-    from tf_channel_prune.masking.trials import analyse_on_data
+    from tf_channel_prune.masking.choosing import choose_by_trials
 
-    known = None
     if data is not None and asked.allocation in (None, "sensitivity"):
         criterion = criterion or criteria.DEFAULT_WITH_CURVES
-        known, effort = analyse_on_data(
-            channels, criterion, data, metric="loss", loss=loss
+        return choose_by_trials(
+            channels, asked, criterion, data, living, table, loss, **trials
         )
-        print(f"Loss curves: {effort}")
     scores = criteria.scores(channels, criterion, data, loss)
-    return asked.choose(channels, scores, living, known, table)
+    return asked.choose(channels, scores, living, None, table).alive
 
 
 def measure_latency(

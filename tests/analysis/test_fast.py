@@ -47,9 +47,9 @@ class _Curves:
 
 CURVES = {
     # shape: (curve, points that are enough)
-    "flat": (lambda share: 0.0, 3),
+    "flat": (lambda share: 0.0, 4),
     "a step at the end": (lambda share: 0.6 * (share > 0.85), 5),
-    "a line": (lambda share: 0.5 * share, 6),
+    "a line": (lambda share: 0.5 * share, 4),
     "a knee": (lambda share: max(0.0, share - 0.6), 5),
 }
 

@@ -24,7 +24,6 @@ RESULT = Sensitivity(
         ("a", 0.0, 0.0),
         ("a", 0.25, 0.0),
         ("a", 0.5, 0.1),
-        ("a", 0.625, 0.2),  # half-way between 0.1 and 0.3
         ("a", 1.0, 0.3),  # the worst of all that was measured
         ("b", 0.25, 0.0),  # a gain is no loss
         ("b", 0.75, 0.2),  # monotone
@@ -36,8 +35,37 @@ def test_loss(group, share, loss):
 
 
 def test_loss_of_many_shares():
-    shares = np.array([[0.0, 0.5], [0.625, 1.0]])
-    np.testing.assert_allclose(RESULT.loss("a", shares), [[0, 0.1], [0.2, 0.3]])
+    shares = np.array([[0.0, 0.5], [0.75, 1.0]])
+    np.testing.assert_allclose(RESULT.loss("a", shares), [[0, 0.1], [0.3, 0.3]])
+
+
+@pytest.mark.parametrize("group", ["a", "b"])
+def test_between_points_losses_only_grow(group):
+    losses = RESULT.loss(group, np.linspace(0, 1, 201))
+    assert (np.diff(losses) >= -1e-12).all()
+    assert losses[0] == 0 and losses[-1] == pytest.approx(0.3)
+    # Half-way between the points at 0.5 and 0.75, between their losses.
+    low, middle, high = RESULT.loss(group, [0.5, 0.625, 0.75])
+    assert low <= middle <= high
+
+
+def test_a_curve_that_bends_is_met_better_than_by_straight_lines():
+    at = [0.3, 0.5, 0.7, 0.9]
+    curve = {share: 1 - share**4 for share in at}
+    result = Sensitivity(1.0, {"a": curve}, {"a": 10})
+    between = np.array([0.2, 0.4, 0.6, 0.8])
+    lines = np.interp(between, [0, *at], [0, *(s**4 for s in at)])
+    error = np.abs(result.loss("a", between) - between**4)
+    assert error.max() < 0.5 * np.abs(lines - between**4).max()
+
+
+def test_scaled_losses():
+    twice = RESULT.scaled({"a": 2.0, "b": 1.0})
+    np.testing.assert_allclose(
+        twice.loss("a", [0.25, 0.5, 0.75]),
+        2 * RESULT.loss("a", [0.25, 0.5, 0.75]),
+    )
+    assert twice.loss("b", 0.5) == pytest.approx(RESULT.loss("b", 0.5))
 
 
 def test_points_lie_at_the_shares_that_really_went():

@@ -157,7 +157,7 @@ import numpy as np
 from tests_planning import analysis, net
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.allocation import NAMES
-from tf_channel_prune.planning.candidates import random_plan
+from tf_channel_prune.planning.proposals import Problem, climb, proposals
 channels, table = net((12, 20, 16), True)
 scores = np.random.default_rng(0).random(channels.unit_count).round(1)
 for name in NAMES:
@@ -167,10 +167,11 @@ for name in NAMES:
         )
         print(name, np.flatnonzero(choice.alive).tolist())
         print(json.dumps(choice.explanation.by_group()))
-request = Request(0.4)
-for number in range(1, 4):
-    alive = random_plan(channels, scores, request, table, 0, number)
-    print(np.flatnonzero(alive).tolist())
+for curves in (None, analysis(channels, 0)):
+    problem = Problem(channels, scores, Request(0.4), table, None, curves)
+    plans = proposals(problem, 0)
+    for alive, score in climb(plans, lambda alive, n: scores[alive].sum(), 6):
+        print(np.flatnonzero(alive).tolist())
 """
 
 

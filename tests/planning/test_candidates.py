@@ -1,11 +1,13 @@
-"""Random plans that meet a budget."""
+"""Plans that meet a budget: at random, and near those of loss curves."""
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 from small_models import residual
 
+from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import TargetError
@@ -13,9 +15,13 @@ from tf_channel_prune.planning import Candidate
 from tf_channel_prune.planning import Candidates
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
-from tf_channel_prune.planning.candidates import SPREAD
-from tf_channel_prune.planning.candidates import random_plan
-from tf_channel_prune.planning.candidates import random_prices
+from tf_channel_prune.planning.proposals import SPREAD
+from tf_channel_prune.planning.proposals import NearPlans
+from tf_channel_prune.planning.proposals import Problem
+from tf_channel_prune.planning.proposals import RandomPlans
+from tf_channel_prune.planning.proposals import climb
+from tf_channel_prune.planning.proposals import proposals
+from tf_channel_prune.planning.proposals import random_prices
 
 
 @functools.cache
@@ -24,11 +30,40 @@ def model():
     return channels, CostTable(channels)
 
 
-def plan(number, seed=0, ratio=0.4, limits=None):
-    channels, table = model()
+@functools.cache
+def chain():
+    """Six groups of 16 channels."""
+    x = h = keras.Input((8, 8, 3))
+    for _ in range(6):
+        h = keras.layers.Conv2D(16, 3, padding="same")(h)
+    h = keras.layers.GlobalAveragePooling2D()(h)
+    channels = channels_of(keras.Model(x, keras.layers.Dense(3)(h)))
+    return channels, CostTable(channels)
+
+
+def problem(ratio=0.4, limits=None, curves=None, of=model):
+    channels, table = of()
     request = Request(ratio, limits=limits or Limits(2, divisor=1))
     scores = np.arange(channels.unit_count, dtype=float)
-    return random_plan(channels, scores, request, table, seed, number)
+    return Problem(channels, scores, request, table, curves=curves)
+
+
+def plan(number, seed=0, **options):
+    return RandomPlans(problem(**options), seed).plan(number)
+
+
+def parabolas(slopes, of=model):
+    """Loss curves that grow with the square of the share."""
+    channels, _ = of()
+    sizes = {group.name: group.size for group in channels.prunable}
+    return Sensitivity(
+        1.0,
+        {
+            name: {r / 10: 1 - slope * (r / 10) ** 2 for r in range(1, 10)}
+            for name, slope in zip(sizes, slopes)
+        },
+        sizes,
+    )
 
 
 def test_plans_are_in_budget_and_hardly_over_it():
@@ -72,6 +107,45 @@ def test_the_worst_channels_of_a_group_go():
 def test_what_cannot_be_reached_is_refused():
     with pytest.raises(TargetError):
         plan(1, ratio=0.99, limits=Limits(6, divisor=1))
+
+
+def test_without_curves_plans_are_random():
+    assert isinstance(proposals(problem(), 0), RandomPlans)
+    near = proposals(problem(curves=parabolas([0.1, 0.2, 0.3])), 0)
+    assert isinstance(near, NearPlans)
+    np.testing.assert_array_equal(near.plan(0), near.problem.first.alive)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_climbing_finds_what_curves_do_not_know(seed):
+    """The curves call all groups alike; the truth is that one is dear."""
+    channels, table = chain()
+    dear = channels.prunable[2].units
+
+    def score(alive, number):
+        return float(alive[dear].sum())
+
+    asked = problem(curves=parabolas([0.3] * 6, chain), of=chain)
+    found = climb(NearPlans(asked, seed), score, 16)
+    scores = [s for _, s in found]
+    assert max(scores) > scores[0]
+    for alive, _ in found:
+        counts = table.counts(alive)
+        assert table.removed(alive, "flops") >= 0.4 and counts.min() >= 2
+    # Later ones go on from the best so far, and none is tried twice.
+    assert np.mean(scores[8:]) > np.mean(scores[:4])
+    assert len({alive.tobytes() for alive, _ in found}) == 16
+    again = climb(NearPlans(asked, seed), score, 16)
+    assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(found, again))
+
+
+def test_a_plan_that_scores_less_is_not_gone_on_from():
+    asked = problem(curves=parabolas([0.3] * 6, chain), of=chain)
+    worse = NearPlans(asked, 0)
+    climb(worse, lambda alive, number: -float(number), 4)
+    same = NearPlans(asked, 0)
+    same.note(0, 0.0)
+    np.testing.assert_array_equal(worse.plan(9), same.plan(9))
 
 
 def test_the_table_has_the_best_first():

@@ -84,7 +84,8 @@ def analyse_fast(
             score falls by less than this share of the typical fall of a
             whole curve, or by less than twice its standard error. Defaults
             to 0.35.
-        on_group: Called with each group whose points are scored.
+        on_group: Called with each group twice: when its first points are
+            scored, and when all are.
     """
     known = results.known
     base: dict[int, np.ndarray] = {}
@@ -101,16 +102,17 @@ def analyse_fast(
         for i, row in zip(todo, outcomes(curve.group, counts)):
             results.add(curve.group.name, curve.at[i], float(row.mean()))
             curve.rows[i] = row
-        on_group(curve.group)
 
     for curve in curves:
         if todo := curve.first():
             score(curve, todo)
+        on_group(curve.group)
     falls = [fall for curve in curves if (fall := curve.whole()) > 0]
     scale = float(np.median(falls)) if falls else 0.0
     for curve in curves:
         while todo := curve.halves(scale, tolerance):
             score(curve, todo)
+        on_group(curve.group)
     points = sum(len(curve.scored()) for curve in curves)
     grid = sum(len(curve.at) for curve in curves)
     return curves_of(sizes_of(channels), known), Effort(points + 1, grid + 1)
@@ -170,10 +172,10 @@ class _Curve:
         return self.score(-1) - self.score(len(self.at) - 1) if self.at else 0.0
 
     def first(self) -> list[int]:
-        """The points that every curve needs: at thirds."""
+        """The points that every curve needs: at quarters."""
         last = len(self.at) - 1
-        thirds = dict.fromkeys([last // 3, 2 * last // 3, last])
-        return [i for i in thirds if i >= 0 and i not in self.scored()]
+        quarters = dict.fromkeys(round(last * i / 4) for i in range(1, 5))
+        return [i for i in quarters if i >= 0 and i not in self.scored()]
 
     def halves(self, scale: float, tolerance: float) -> list[int]:
         """Points between scored ones, where the score still falls.

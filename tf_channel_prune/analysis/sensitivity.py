@@ -36,9 +36,11 @@ class Sensitivity:
         """What removing a share of one group costs in score.
 
         The curve is made monotone (a score that recovers at a larger ratio
-        is luck), starts at no loss, and is linear between measured points.
-        Beyond the last one it runs to the worst loss of any group: with all
-        its channels gone a group leaves nothing.
+        is luck), starts at no loss, and is a monotone cubic between measured
+        points (Fritsch and Butland, 1984): losses grow ever faster, and
+        straight lines lie above such a curve. Beyond the last point a line
+        runs to the worst loss of any group: with all its channels gone a
+        group leaves nothing.
 
         Args:
             group: A group's name.
@@ -50,9 +52,35 @@ class Sensitivity:
         Raises:
             PruningError: If the group was not analysed.
         """
+        from scipy.interpolate import PchipInterpolator
+
+        share = np.asarray(share)
         shares, losses = self._points(group)
         worst = max(self._worst(), losses[-1])
-        return np.interp(share, [*shares, 1.0], [*losses, worst])
+        beyond = np.interp(share, [shares[-1], 1.0], [losses[-1], worst])
+        if len(shares) == 1:
+            return beyond
+        curve = PchipInterpolator(shares, losses)
+        return np.where(share > shares[-1], beyond, curve(share))
+
+    def scaled(self, factors: dict[str, float]) -> Sensitivity:
+        """The same curves with every group's losses times a factor.
+
+        Args:
+            factors: By group name, above 0.
+        """
+        return Sensitivity(
+            self.baseline,
+            {
+                name: {
+                    ratio: self.baseline
+                    - factors[name] * (self.baseline - score)
+                    for ratio, score in curve.items()
+                }
+                for name, curve in self.curves.items()
+            },
+            self.sizes,
+        )
 
     def measured(self, group: str) -> float:
         """The largest share of a group whose removal was tried."""

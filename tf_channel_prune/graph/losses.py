@@ -57,6 +57,20 @@ def losses_of(graph: Graph, loss=None):
     return losses
 
 
+def default_metric(graph: Graph, loss=None) -> str:
+    """`accuracy` where the loss is one of classes, else `loss`.
+
+    Args:
+        graph: The graph of a model.
+        loss: See `losses_of`.
+    """
+    if loss is None:
+        loss = getattr(graph.root.model, "loss", None)
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", loss)
+    classes = ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    return "accuracy" if name in classes else "loss"
+
+
 def _unreduced(loss):
     """A loss object's own function, without its mean over the batch."""
     return loss.call if hasattr(loss, "call") else loss

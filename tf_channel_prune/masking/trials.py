@@ -50,7 +50,7 @@ def analyse_on_data(
         ratios: The shares of a group that may be tried.
         results: Where results are kept. Defaults to nowhere.
         masks: A sparse copy of the model that nobody else uses.
-        on_group: Called with each group whose points are scored.
+        on_group: Called with each group, twice; see `analyse_fast`.
     """
     masks = masks or Masks(make_sparse(channels))
     scores = criteria.scores(masks.channels, criterion, data, loss)
@@ -61,6 +61,26 @@ def analyse_on_data(
     return sensitivity, dataclasses.replace(
         effort, share=trials.share, evaluations=trials.evaluations
     )
+
+
+def plan_scorer(masks: Masks, data, metric="accuracy", loss=None):
+    """A function of a boolean per unit that gives a plan's mean score.
+
+    Normalisation layers use the statistics of each batch, so that a plan is
+    scored as it would be with its running statistics measured anew.
+
+    Args:
+        masks: The masks of a sparse model that nobody else uses.
+        data: Samples with targets, of which all are used.
+        metric, loss: See `graph.trial.Trials`.
+    """
+    trials = Trials(masks.channels.graph, data, metric, loss)
+
+    def score(alive: np.ndarray) -> float:
+        variant = functools.partial(masks.trial, alive)
+        return float(trials.outcomes(0, [variant])[0].mean())
+
+    return score
 
 
 class GroupTrials:

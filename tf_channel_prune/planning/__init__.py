@@ -12,6 +12,7 @@ from tf_channel_prune.planning.budget import Reach
 from tf_channel_prune.planning.budget import reachable
 from tf_channel_prune.planning.candidates import Candidate
 from tf_channel_prune.planning.candidates import Candidates
+from tf_channel_prune.planning.candidates import check_candidates
 from tf_channel_prune.planning.explain import Explanation
 from tf_channel_prune.planning.explain import GroupReason
 from tf_channel_prune.planning.limits import Limits
@@ -37,6 +38,7 @@ __all__ = [
     "Plan",
     "Reach",
     "Request",
+    "check_candidates",
     "exactly_one",
     "loss_prices",
     "measured_prices",

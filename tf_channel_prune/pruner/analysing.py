@@ -54,8 +54,8 @@ def measure_on_data(
         results = _results(subject, criterion, by)
         if results.ratios != ratios:
             masks = subject.rehearsed()
-            groups = len(masks.channels.prunable)
-            with progress_bar("ana", groups, progress) as advance:
+            halves = 2 * len(masks.channels.prunable)
+            with progress_bar("ana", halves, progress) as advance:
                 _, effort = analyse_on_data(
                     subject.channels,
                     criterion,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -15,10 +16,12 @@ from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.recalibration import Recalibration
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
-from tf_channel_prune.planning.candidates import Candidate
+from tf_channel_prune.planning import check_candidates
 from tf_channel_prune.planning.candidates import Candidates
-from tf_channel_prune.planning.candidates import random_plan
 from tf_channel_prune.planning.explain import of_counts
+from tf_channel_prune.planning.proposals import Problem
+from tf_channel_prune.planning.proposals import climb
+from tf_channel_prune.planning.proposals import proposals
 from tf_channel_prune.pruner import analysing
 from tf_channel_prune.pruner import choosing
 from tf_channel_prune.pruner.subject import Subject
@@ -60,30 +63,17 @@ def search(
         told(str(reach))
     criterion, known = analysing.ranking(subject, criterion)
     scores = subject.scores(subject.channels, criterion)
-    first = asked.choose(subject.channels, scores, None, known, table)
-    plans = [first.alive] + [
-        random_plan(subject.channels, scores, asked, table, seed, number)
-        for number in range(1, count)
-    ]
+    problem = Problem(subject.channels, scores, asked, table, curves=known)
+    plans = proposals(problem, seed)
     origin = {**subject.origin(criterion, "search"), "samples": samples}
     with subject.workspace.lock():
         results = subject.workspace.results(origin, "search")
         found = _scored(
-            subject, evaluate, data, samples, plans, results, progress
+            subject, evaluate, data, samples, plans, results, count, progress
         )
-    allocation = first.explanation.allocation
-    rows = tuple(
-        Candidate(
-            number,
-            "random" if number else allocation,
-            score,
-            {of: table.removed(alive, of) for of in table.metrics},
-            tuple(table.counts(alive).tolist()),
-        )
-        for number, (alive, score) in enumerate(zip(plans, found))
-    )
-    candidates = Candidates(rows)
-    best = candidates.best
+    explanation = problem.first.explanation
+    candidates = Candidates.of(problem, plans.how, found)
+    rows, best = candidates.rows, candidates.best
     request = {
         **asked.as_dict(),
         "criterion": criterion.name,
@@ -91,7 +81,6 @@ def search(
         "candidate": best.number,
         "score": best.score,
     }
-    explanation = first.explanation
     if best.number:
         explanation = of_counts(
             subject.channels,
@@ -100,13 +89,14 @@ def search(
             asked.metrics,
             "search",
             why=f"candidate {best.number} of {count} scored "
-            f"{best.score:.4g}, the {allocation} plan {rows[0].score:.4g}",
+            f"{best.score:.4g}, the {explanation.allocation} plan "
+            f"{rows[0].score:.4g}",
         )
     return Found(
         choosing.chosen(
             subject,
             subject.channels,
-            plans[best.number],
+            found[best.number][0],
             f"search-{asked}",
             request,
             explanation,
@@ -122,28 +112,31 @@ def recalibrated(model, data, samples):
     return model
 
 
-def _scored(subject, evaluate, data, samples, plans, results, progress):
-    """The score of every plan; what is known is not evaluated again."""
+def _scored(subject, evaluate, data, samples, plans, results, count, progress):
+    """All plans and scores; what is known is not evaluated again."""
     from tf_channel_prune.report.progress import progress_bar
 
-    keys = [_key(alive) for alive in plans]
-    if not all(key in results.known for key in keys):
+    @functools.cache
+    def bench():
         masks = subject.rehearsed()
-        recalibrate = Recalibration(graphs.read(masks.model, understood))
+        return masks, Recalibration(graphs.read(masks.model, understood))
 
-        def measure(alive):
-            with masks.trial(alive):
-                recalibrate(data, samples)
-                return evaluate(masks.model)
+    def measure(alive):
+        masks, recalibrate = bench()
+        with masks.trial(alive):
+            recalibrate(data, samples)
+            return evaluate(masks.model)
 
-        with progress_bar("search", len(plans), progress) as advance:
-            for number, (key, alive) in enumerate(zip(keys, plans)):
-                what = f"candidate {number}"
-                if key not in results.known:
-                    score = score_of(lambda alive=alive: measure(alive), what)
-                    results.add(*key, score)
-                advance(what)
-    return [results.known[key] for key in keys]
+    with progress_bar("search", count, progress) as advance:
+
+        def score(alive, number):
+            key, what = _key(alive), f"candidate {number}"
+            if key not in results.known:
+                results.add(*key, score_of(lambda: measure(alive), what))
+            advance(what)
+            return results.known[key]
+
+        return climb(plans, score, count)
 
 
 def _key(alive) -> tuple[str, int]:
@@ -163,5 +156,4 @@ def _check(evaluate, data, count) -> None:
             "search measures running statistics anew for every candidate: "
             "give inputs as data=, or to the Pruner."
         )
-    if not isinstance(count, int) or count < 1:
-        raise PruningError(f"candidates must be at least 1, got {count!r}.")
+    check_candidates(count)

@@ -1,0 +1,98 @@
+"""A plan by data: loss curves first, then trials of the plans near them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tf_channel_prune import criteria
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.graph.data import is_arrays
+from tf_channel_prune.graph.data import iterate
+from tf_channel_prune.graph.losses import default_metric
+from tf_channel_prune.masking.masks import Masks
+from tf_channel_prune.masking.masks import make_sparse
+from tf_channel_prune.masking.trials import analyse_on_data
+from tf_channel_prune.masking.trials import plan_scorer
+from tf_channel_prune.planning import Request
+from tf_channel_prune.planning.candidates import Candidates
+from tf_channel_prune.planning.proposals import Problem
+from tf_channel_prune.planning.proposals import climb
+from tf_channel_prune.planning.proposals import proposals
+
+
+def choose_by_trials(
+    channels: Channels,
+    asked: Request,
+    criterion,
+    data,
+    living=None,
+    table=None,
+    loss=None,
+    metric=None,
+    count: int = 16,
+    seed: int = 0,
+    progress: bool = True,
+) -> np.ndarray:
+    """What stays of a model, by loss curves and trials.
+
+    Args:
+        channels: The labels of the model.
+        asked: The target; shared out by loss curves.
+        criterion: Which channels of a group go first.
+        data: Samples with targets. Half of them make the curves, all of them
+            compare the plans.
+        living: Units that are still there. Defaults to all.
+        table: The costs.
+        loss: The loss, where the model is not compiled with one.
+        metric: What plans are compared by; see `Trials`. Defaults to
+            `default_metric`.
+        count: How many plans to try.
+        seed: Of what is random about them.
+        progress: Whether to show progress bars.
+
+    Returns:
+        Boolean per unit.
+    """
+    from tf_channel_prune.report.progress import progress_bar
+
+    if not is_arrays(data):
+        data = list(iterate(data))  # it is read more than once
+    masks = Masks(make_sparse(channels))
+    steps = 2 * len(channels.prunable)
+    with progress_bar("loss curves", steps, progress) as advance:
+        curves, effort = analyse_on_data(
+            channels,
+            criterion,
+            data,
+            metric="loss",
+            loss=loss,
+            masks=masks,
+            on_group=lambda group: advance(f"group {group.name!r}"),
+        )
+    print(f"Loss curves: {effort}")
+    scores = criteria.scores(channels, criterion, data, loss)
+    problem = Problem(channels, scores, asked, table, living, curves)
+    if asked.ratio is None or count == 1:
+        return problem.first.alive
+    metric = metric or default_metric(channels.graph, loss)
+    measure = plan_scorer(masks, data, metric, loss)
+    with progress_bar("plans", count, progress) as advance:
+
+        def score(alive, number):
+            found = measure(alive)
+            advance(f"plan {number}: {found:.4g}")
+            return found
+
+        plans = proposals(problem, seed)
+        found = climb(plans, score, count)
+    candidates = Candidates.of(problem, plans.how, found)
+    best, first = candidates.best, candidates.rows[0]
+    print(
+        f"Plans: of {count} that cost as much, the best by {_name(metric)} "
+        f"has {best.score:.4g}, that of the curves {first.score:.4g}"
+    )
+    return found[best.number][0]
+
+
+def _name(metric) -> str:
+    return metric if isinstance(metric, str) else "the metric"
