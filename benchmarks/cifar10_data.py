@@ -14,7 +14,8 @@ class Cifar10:
 
     Attributes:
         train: Images and labels to train on.
-        choosing: What may be looked at to choose anything.
+        choosing: What is looked at to choose channels: some validation
+            images and some training images, as they are.
         held_out: What nothing is chosen on: the rest of the validation
             images, then the test images.
     """
@@ -24,22 +25,29 @@ class Cifar10:
     held_out: tuple
 
 
-def load(path=None, limit=None, choose=1000) -> Cifar10:
+def load(path=None, limit=None, choose=1000, seen=4000) -> Cifar10:
     """Reads `path`, or downloads the data with Keras.
 
     Args:
         path: See `cifar10_arrays.load`.
         limit: The most images of each part, for trials of the script.
         choose: How many validation images may be chosen on.
+        seen: How many training images are looked at with them.
     """
     arrays = cifar10_arrays.load(path)
+    train = arrays["x_train"][:limit], arrays["y_train"][:limit]
+    rng = np.random.default_rng(0)
+    seen = rng.permutation(len(train[0]))[:seen]
     x, y = arrays["x_val"][:limit], arrays["y_val"][:limit]
     choose = min(choose, len(x) // 2)
     held_x = np.concatenate([x[choose:], arrays["x_test"][:limit]])
     held_y = np.concatenate([y[choose:], arrays["y_test"][:limit]])
     return Cifar10(
-        (arrays["x_train"][:limit], arrays["y_train"][:limit]),
-        (x[:choose].astype("float32"), y[:choose]),
+        train,
+        (
+            np.concatenate([x[:choose], train[0][seen]]).astype("float32"),
+            np.concatenate([y[:choose], train[1][seen]]),
+        ),
         (held_x.astype("float32"), held_y),
     )
 

@@ -67,6 +67,7 @@ class Trials:
         costs = np.ones(len(graph.nodes)) if costs is None else costs
         self._costs = np.cumsum([0.0, *costs])
         self.work = 0.0
+        self._whole = running.compiled(graph, self._outputs)
         if not self.batches or self.batches[0][1] is None:
             raise PruningError(
                 "The analysis needs samples with targets: give data=(x, y)."
@@ -96,6 +97,25 @@ class Trials:
         self.work += self._costs[start] / total
         self.work += len(variants) * (1 - self._costs[start] / total)
         return np.array([np.concatenate(scores) for scores in found])
+
+    def whole(self, variant: Variant) -> np.ndarray:
+        """Scores of a variant that may differ anywhere, shape (samples,).
+
+        The model is compiled for it, which pays when there are many variants.
+        """
+        found = []
+        with variant():
+            for x, y in self.batches:
+                values = running.inputs(self.graph, x)
+                given = [values[number] for number in self.graph.inputs]
+                found.append(self._scored(x, y, self._whole(given)))
+        self.work += 1.0
+        return np.concatenate(found)
+
+    def _outputs(self, given):
+        values = dict(zip(self.graph.inputs, given))
+        made = self._run(values, self.graph.nodes, ())
+        return [made[number] for number in self.graph.outputs]
 
     def _scored(self, x, y, outputs):
         """One finite number a sample, shape (samples,)."""

@@ -77,8 +77,7 @@ def plan_scorer(masks: Masks, data, metric="accuracy", loss=None):
     trials = Trials(masks.channels.graph, data, metric, loss)
 
     def score(alive: np.ndarray) -> float:
-        variant = functools.partial(masks.trial, alive)
-        return float(trials.outcomes(0, [variant])[0].mean())
+        return float(trials.whole(functools.partial(masks.trial, alive)).mean())
 
     return score
 
