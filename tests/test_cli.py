@@ -369,6 +369,21 @@ def test_help(capsys):
         assert flag in out
 
 
+def test_a_fast_analysis_and_a_plan_by_it(work, capsys):
+    by = ("--data=mine.py:data", "--loss=mse")
+    assert run(*ANA, *by, "--metric=loss", "--criterion=taylor") == 0
+    assert "baseline" in capsys.readouterr().out
+    prune = (*PRUNE, "--ratio=0.4", "--divisor=1", *by, "--criterion=taylor")
+    assert run(*prune) == 0
+    assert "by sensitivity" in _one_line(capsys)
+    assert run(*prune, "--allocation=uniform", "--output=u.keras") == 0
+    assert "by uniform" in _one_line(capsys)
+
+
+def _one_line(capsys):
+    return " ".join(capsys.readouterr().out.split())
+
+
 ANA = ("--action=ana", "--model=dense.keras", "--workspace=space")
 PRUNE = ("--action=prune", "--model=dense.keras", "--workspace=space")
 
@@ -384,7 +399,14 @@ PRUNE = ("--action=prune", "--model=dense.keras", "--workspace=space")
         (("--action=flops",), "needs --model"),
         (("--action=flops", "--model=none.keras"), "no model file"),
         (("--action=flops", "--model=mine.py"), "is no model file"),
-        (("--action=ana", "--model=dense.keras"), "needs --evaluate"),
+        (("--action=ana", "--model=dense.keras"), "needs --evaluate or --data"),
+        (
+            (*ANA, "--evaluate=mine.py:evaluate", "--data=mine.py:data"),
+            "and not both",
+        ),
+        ((*ANA, "--data=mine.py:data", "--metric=loss"), "needs the loss"),
+        ((*PRUNE, "--ratio=0.5", "--criterion=taylor"), "data"),
+        ((*PRUNE, "--ratio=0.5", "--allocation=sensitivity"), "call ana"),
         ((*ANA[:2], "--evaluate=mine.py:evaluate"), "needs --workspace"),
         ((*ANA, "--evaluate=mine.py"), "path/to/file.py:name"),
         ((*ANA, "--evaluate=none.py:f"), "there is no file none.py"),

@@ -34,9 +34,24 @@ def _groups(values) -> None:
 
 
 def _ana(values) -> None:
-    evaluate = _function(values, "evaluate")
-    pruner = _pruner(values)
-    print(pruner.ana(evaluate, criterion=values.criterion))
+    if bool(values.evaluate) == bool(values.data):
+        raise PruningError(
+            "--action=ana needs --evaluate or --data, and not both."
+        )
+    data = _data(values)
+    pruner = _pruner(values, data)
+    if data is None:
+        evaluate = _function(values, "evaluate")
+        print(pruner.ana(evaluate, criterion=values.criterion))
+        return
+    print(
+        pruner.ana(
+            criterion=values.criterion,
+            data=data,
+            metric=values.metric,
+            loss=values.loss,
+        )
+    )
 
 
 def _prune(values) -> None:
@@ -44,13 +59,14 @@ def _prune(values) -> None:
         ratio=values.ratio, threshold=values.threshold, plan=values.plan
     )
     output = _output(values)
-    pruner = _pruner(values)
+    pruner = _pruner(values, _data(values))
     start = _load(values, values.sparse) if values.sparse else None
     sparse = pruner.prune(
         values.ratio,
         threshold=values.threshold,
         plan=values.plan,
         model=start,
+        allocation=values.allocation,
         latency=values.latency,
         **_how(values),
     )
@@ -261,9 +277,16 @@ def _needed(values, name: str) -> str:
     return value
 
 
-def _pruner(values):
+def _pruner(values, data=None):
     workspace = _needed(values, "workspace")
-    return Pruner(_model(values), workspace, values.exclude)
+    return Pruner(_model(values), workspace, values.exclude, data, values.loss)
+
+
+def _data(values):
+    """What the function of --data returns; None without."""
+    if not values.data:
+        return None
+    return call(_function(values, "data"), "data")
 
 
 def _model(values):

@@ -6,6 +6,7 @@ from absl import flags
 
 from tf_channel_prune.cost import METRICS
 from tf_channel_prune.finetune import STEPS
+from tf_channel_prune.planning.allocation import NAMES as ALLOCATIONS
 
 USAGE = """Prunes the channels of a trained Keras model.
 
@@ -13,6 +14,8 @@ USAGE = """Prunes the channels of a trained Keras model.
   tf-channel-prune --action=groups --model=m.keras
   tf-channel-prune --action=ana --model=m.keras --workspace=runs/m \\
       --evaluate=mine.py:evaluate
+  tf-channel-prune --action=ana --model=m.keras --workspace=runs/m \\
+      --data=mine.py:data --metric=loss
   tf-channel-prune --action=prune --model=m.keras --workspace=runs/m \\
       --ratio=0.5 --output=sparse.keras
   tf-channel-prune --action=explain --model=m.keras --workspace=runs/m \\
@@ -34,7 +37,7 @@ USAGE = """Prunes the channels of a trained Keras model.
 
 Functions are path/to/file.py:name. `evaluate(model)` returns a score, larger
 for a better model; `train(model)` compiles and trains the model in place;
-`data()` returns what recipes train on: arrays (x, y), or batches.
+`data()` returns samples to look at or to train on: arrays (x, y), or batches.
 """
 
 
@@ -115,6 +118,14 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
     flags.DEFINE_float(
         "max_ratio", 1.0, "The largest share of a group that may go.", **own
     )
+    flags.DEFINE_enum(
+        "allocation",
+        None,
+        ALLOCATIONS,
+        "prune: how the cut is shared out among the groups. Defaults to "
+        "sensitivity with an analysis.",
+        **own,
+    )
     flags.DEFINE_string(
         "divisor",
         "auto",
@@ -124,7 +135,14 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
     flags.DEFINE_string(
         "evaluate",
         None,
-        "ana, finetune, run: the function that scores a model.",
+        "ana, search, finetune, run: the function that scores a model.",
+        **own,
+    )
+    flags.DEFINE_enum(
+        "metric",
+        "accuracy",
+        ["accuracy", "loss"],
+        "ana with --data: what groups are scored by.",
         **own,
     )
     flags.DEFINE_string(
@@ -223,8 +241,10 @@ def _define_training(own) -> None:
     flags.DEFINE_string(
         "data",
         None,
-        "finetune, run, instead of --train: the function that returns the "
-        "training data of recipes.",
+        "The function that returns data. finetune, run, instead of --train: "
+        "what recipes train on. ana, instead of --evaluate: what a fast "
+        "analysis scores groups on. prune: what a criterion looks at. search: "
+        "inputs to measure running statistics on.",
         **own,
     )
     flags.DEFINE_list(
