@@ -139,13 +139,20 @@ def test_climbing_finds_what_curves_do_not_know(seed):
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(found, again))
 
 
-def test_a_plan_that_scores_less_is_not_gone_on_from():
-    asked = problem(curves=parabolas([0.3] * 6, chain), of=chain)
-    worse = NearPlans(asked, 0)
-    climb(worse, lambda alive, number: -float(number), 4)
-    same = NearPlans(asked, 0)
-    same.note(0, 0.0)
-    np.testing.assert_array_equal(worse.plan(9), same.plan(9))
+def _third(scores):
+    """The third plan after two that scored so."""
+    curves = parabolas([0.3] * 6, chain)
+    plans = NearPlans(problem(curves=curves, of=chain), 0)
+    for number, score in enumerate(scores):
+        plans.plan(number)
+        plans.note(number, score)
+    return plans.plan(2).tolist()
+
+
+def test_the_best_plan_so_far_is_gone_on_from():
+    stayed = _third([0.5, 0.1])
+    assert _third([0.5, 0.5]) == stayed  # no better
+    assert _third([0.5, 0.9]) != stayed
 
 
 def test_the_table_has_the_best_first():
