@@ -262,7 +262,7 @@ def test_criterion_by_default(analysed):
 @pytest.mark.parametrize("change", ["weights", "graph", "exclude", "criterion"])
 def test_an_analysis_of_something_else_is_noticed(analysed, change, caplog):
     """Traps: keyed by the model's name; other excludes reuse it."""
-    model, exclude, criterion = analysed.model, [], "lamp"
+    model, exclude, criterion = analysed.model, [], "l1"
     space = analysed.workspace.path
     if change == "weights":
         bias = model.get_layer("two").bias

@@ -18,7 +18,7 @@ _CRITERIA: dict[str, type] = {}
 # to take of each group, so that a criterion need not compare across groups;
 # without them it must, and what is best at the one is not at the other.
 DEFAULT = "l2"
-DEFAULT_WITH_CURVES = "lamp"
+DEFAULT_WITH_CURVES = "l1"
 
 # Running statistics describe the data, not the channel's weight in the model.
 STATISTICS = ("moving_mean", "moving_variance")
