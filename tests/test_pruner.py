@@ -272,7 +272,7 @@ def test_an_analysis_of_something_else_is_noticed(analysed, change, caplog):
     elif change == "exclude":
         exclude = ["three"]
     else:
-        criterion = "l1"
+        criterion = "lamp"
     other = tcp.Pruner(model, space, exclude)
     with caplog.at_level(logging.WARNING):
         assert other.sensitivity(criterion) is None
