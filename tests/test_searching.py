@@ -37,7 +37,8 @@ def test_the_best_candidate_is_returned(pruner):
     tcp.transform(sparse, samples=images())
 
 
-def test_scores_are_not_measured_twice(pruner, tmp_path):
+def _killed_and_resumed(pruner):
+    """Searches twice, killed in the first; what scores, and its calls."""
     evaluate, calls = closeness(pruner.model), []
 
     def counting(model):
@@ -49,6 +50,11 @@ def test_scores_are_not_measured_twice(pruner, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pruner.search(counting, **HOW)
     pruner.search(counting, **HOW)
+    return counting, calls
+
+
+def test_scores_are_not_measured_twice(pruner, tmp_path):
+    counting, calls = _killed_and_resumed(pruner)
     distinct = {row.counts for row in pruner.candidates.rows}
     assert len(calls) == len(distinct) + 1
     first = pruner.candidates
@@ -119,18 +125,9 @@ def test_a_search_says_which_candidate_won(pruner):
 
 
 def test_a_search_with_an_analysis_goes_on_from_its_plan(pruner):
-    evaluate, calls = closeness(pruner.model), []
+    evaluate = closeness(pruner.model)
     pruner.ana(evaluate, ratios=[0.25, 0.5, 0.75], progress=False)
-
-    def counting(model):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return evaluate(model)
-
-    with pytest.raises(KeyboardInterrupt):
-        pruner.search(counting, **HOW)
-    pruner.search(counting, **HOW)
+    _, calls = _killed_and_resumed(pruner)
     rows = pruner.candidates.rows
     assert rows[0].how == "sensitivity"
     assert {row.how for row in rows[1:]} == {"near"}
