@@ -22,6 +22,7 @@ there is not run again. `--limit` makes a trial of seconds.
 
 import argparse
 import json
+import os
 import pathlib
 import time
 
@@ -34,7 +35,9 @@ from cifar10_data import paired
 from cifar10_nets import resnet
 
 import tf_channel_prune as tcp
+from tf_channel_prune import graph
 from tf_channel_prune.finetune import finetune
+from tf_channel_prune.graph.digests import weights_digest
 
 
 def loss():
@@ -48,6 +51,10 @@ class Bench:
         self.flags = flags
         self.out = pathlib.Path(flags.out)
         self.out.mkdir(parents=True, exist_ok=True)
+        self.choices = pathlib.Path(flags.choices or flags.out)
+        self.choices.mkdir(parents=True, exist_ok=True)
+        # Without XLA, Keras on JAX runs every operation by itself.
+        self.jit = flags.jit or keras.backend.backend() == "jax"
         self.data = load(flags.data, flags.limit)
         self.images = Augmented(*self.data.train, seed=flags.seed)
         self.baseline = self._baseline()
@@ -59,7 +66,7 @@ class Bench:
             model = keras.models.load_model(self.flags.model)
         else:
             model = self._trained(self.out / "baseline.keras")
-        model.compile(loss=loss(), jit_compile=self.flags.jit)
+        model.compile(loss=loss(), jit_compile=self.jit)
         return model
 
     def _trained(self, path):
@@ -67,7 +74,7 @@ class Bench:
             return keras.models.load_model(path)
         keras.utils.set_random_seed(self.flags.seed)
         model = resnet(self.flags.depth)
-        model.compile(loss=loss(), jit_compile=self.flags.jit)
+        model.compile(loss=loss(), jit_compile=self.jit)
         epochs = self.flags.baseline_epochs
         recipe = tcp.Recipe(
             0.1, epochs=epochs, weight_decay=self.flags.weight_decay
@@ -131,9 +138,22 @@ class Bench:
 
 
 def pruned(bench, model, ratio):
-    """The slim model by our default: loss curves on images for choosing."""
-    model.compile(loss=loss(), jit_compile=bench.flags.jit)
-    return tcp.transform(tcp.prune(model, ratio, data=bench.data.choosing))
+    """The slim model by our default: loss curves on images for choosing.
+
+    It is kept for other seeds and numbers of epochs, by the weights that it
+    was chosen from.
+    """
+    digest = weights_digest(graph.read(model))
+    path = bench.choices / f"slim-{digest[:12]}-{ratio:.4f}.keras"
+    if not path.exists():
+        model.compile(loss=loss(), jit_compile=bench.jit)
+        slim = tcp.transform(tcp.prune(model, ratio, data=bench.data.choosing))
+        new = path.with_suffix(f".{os.getpid()}.keras")
+        slim.save(new)
+        new.replace(path)
+    slim = keras.models.load_model(path)
+    slim.compile(loss=loss(), jit_compile=bench.jit)
+    return slim
 
 
 def naive(bench, ratio, name):
@@ -227,7 +247,7 @@ def step_times(bench, ratio, steps=30):
         model.compile(
             keras.optimizers.SGD(0.01, momentum=0.9),
             loss(),
-            jit_compile=bench.flags.jit,
+            jit_compile=bench.jit,
         )
         model.train_on_batch(x, y)
     for _ in range(steps):
@@ -249,6 +269,7 @@ def parse():
     add("--model", help="a trained .keras file; else one is trained")
     add("--data", help="an .npz; else keras.datasets")
     add("--out", default="runs/cifar10")
+    add("--choices", help="where pruned models are kept; defaults to OUT")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     add("--ratios", nargs="+", type=float, default=[0.5])
     add("--epochs", type=int, default=15)
