@@ -111,20 +111,16 @@ class Bench:
 
     def tried(self, request, scores, curves, seed):
         """The best of several plans near that of the curves."""
+        from tf_channel_prune.masking.choosing import try_plans
         from tf_channel_prune.masking.trials import plan_scorer
         from tf_channel_prune.planning.proposals import Problem
-        from tf_channel_prune.planning.proposals import climb
-        from tf_channel_prune.planning.proposals import proposals
 
         data = self.training(ANALYSIS, 2000 + seed)
         measure = plan_scorer(self.masks, data)
         problem = Problem(
             self.channels, scores, request, self.table, curves=curves
         )
-        found = climb(
-            proposals(problem, seed), lambda alive, _: measure(alive), TRIED
-        )
-        return max(found, key=lambda pair: pair[1])[0]
+        return try_plans(problem, measure, TRIED, seed)[1]
 
     def plan(self, criterion, allocation, ratio, seed, curves):
         """Which units stay by one cell of the table."""

@@ -149,7 +149,7 @@ def pruned(bench, model, ratio):
         model.compile(loss=loss(), jit_compile=bench.jit)
         slim = tcp.transform(tcp.prune(model, ratio, data=bench.data.choosing))
         new = path.with_suffix(f".{os.getpid()}.keras")
-        slim.save(new)
+        slim.save(new, include_optimizer=False)
         new.replace(path)
     slim = keras.models.load_model(path)
     slim.compile(loss=loss(), jit_compile=bench.jit)
