@@ -41,6 +41,7 @@ class Bench:
         from tf_channel_prune.channels import understood
         from tf_channel_prune.cost import CostTable
         from tf_channel_prune.graph import run
+        from tf_channel_prune.graph.compiling import compiled
         from tf_channel_prune.graph.recalibration import Recalibration
         from tf_channel_prune.masking import Masks
         from tf_channel_prune.masking import make_sparse
@@ -59,7 +60,7 @@ class Bench:
             made = run.run(graph, run.inputs(graph, x))
             return made[graph.outputs[0]]
 
-        self._predict = run.compiled(graph, predict)
+        self._predict = compiled(graph, predict)
 
     def training(self, count, seed):
         """A random choice of training images, as they are."""

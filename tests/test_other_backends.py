@@ -11,6 +11,8 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 BACKENDS = ("jax", "torch")
 FILES = (
+    "analysis/test_fast.py",
+    "graph/test_recalibration.py",
     "masking/test_training.py",
     "masking/test_gradual.py",
     "models/test_traps.py",

@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_channel_prune.graph import run as running
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.compiling import compiled
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.structure import Graph
 
@@ -52,7 +53,7 @@ def activations(
         made = running.run(graph, dict(zip(graph.inputs, values)), keep=numbers)
         return [_fold(made[number], axis) for number, axis in axes]
 
-    step = running.compiled(graph, step)
+    step = compiled(graph, step)
     total = [np.zeros(2) for _ in axes]
     count = 0
     for x, _ in batches(data, batch_size, samples, seed):

@@ -13,6 +13,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import run as running
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.compiling import compiled
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.structure import Graph
 
@@ -35,7 +36,7 @@ class Recalibration:
             if "BatchNormalization" in node.kinds:
                 layers.setdefault(id(node.operation), node.operation)
         self.layers = list(layers.values())
-        self._step = running.compiled(graph, self._moments)
+        self._step = compiled(graph, self._moments)
 
     def __call__(self, data, samples=2048, batch_size=256, seed=0) -> int:
         """Measures and stores the statistics.

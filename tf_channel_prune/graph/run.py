@@ -6,8 +6,6 @@ node be run in another way, and starts anywhere.
 
 from __future__ import annotations
 
-import functools
-
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Graph
@@ -108,14 +106,3 @@ def backend(graph: Graph) -> str:
 def is_tensorflow(graph: Graph) -> bool:
     """Whether the model's tensors are TensorFlow's."""
     return backend(graph) == "tensorflow"
-
-
-def compiled(graph: Graph, function):
-    """The function as one TensorFlow graph; as it is on other backends."""
-    if not is_tensorflow(graph):
-        return function
-    import tensorflow as tf
-
-    return functools.wraps(function)(
-        tf.function(function, reduce_retracing=True)
-    )

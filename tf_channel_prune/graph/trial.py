@@ -17,6 +17,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import run as running
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.compiling import compiled
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.losses import losses_of
 from tf_channel_prune.graph.recalibration import normalise
@@ -67,7 +68,10 @@ class Trials:
         costs = np.ones(len(graph.nodes)) if costs is None else costs
         self._costs = np.cumsum([0.0, *costs])
         self.work = 0.0
-        self._whole = running.compiled(graph, self._outputs)
+        self._whole = compiled(graph, self._outputs)
+        # JAX takes longer to start an operation by itself than most take, so
+        # the whole model, compiled, is done before a part of it.
+        self._at_once = running.backend(graph) == "jax"
         if not self.batches or self.batches[0][1] is None:
             raise PruningError(
                 "The analysis needs samples with targets: give data=(x, y)."
@@ -80,6 +84,8 @@ class Trials:
             start: The index of the first node that any variant changes.
             variants: Each gives a context in which the model is changed.
         """
+        if self._at_once:
+            return np.array([self.whole(variant) for variant in variants])
         nodes = self.graph.nodes
         before, after = nodes[:start], nodes[start:]
         needed = {number for node in after for number in node.inputs}
