@@ -19,6 +19,7 @@ FILES = (
     "models/test_zoo_opened.py",
     "models/test_zoo_ops.py",
     "models/test_zoo_structure.py",
+    "graph/test_compiling.py",
     "graph/test_initial_values.py",
     "transform/test_memory.py",
 )

@@ -40,7 +40,7 @@ class _ByJax:
     """A function compiled by XLA, once for all values of the variables.
 
     A layer that looks at values while it is called cannot be compiled; then
-    the function runs as it is.
+    the function runs as it is, which raises again what was no fault of that.
     """
 
     def __init__(self, graph, function):
@@ -51,13 +51,12 @@ class _ByJax:
         self._program = jax.jit(self._stateless)
 
     def __call__(self, *arguments):
-        import jax
-
         if self._program is not None:
             values = [variable.value for variable in self.variables]
             try:
                 return self._program(values, *arguments)
-            except jax.errors.JAXTypeError:
+            # JAX has errors of its own, but Keras loses their types.
+            except Exception:
                 self._program = None
         return self.function(*arguments)
 
