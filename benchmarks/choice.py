@@ -165,7 +165,7 @@ def run(flags, path):
             score = bench.accuracy(whole, "val", 0, recalibrate)
             write(path, {"cell": cell, "val": score})
     curves = {}
-    for cell in cells(names, flags.allocations, RATIOS, flags.seeds):
+    for cell in cells(names, flags.allocations, flags.ratios, flags.seeds):
         if cell in known:
             continue
         name, allocation, _, seed = cell
@@ -257,6 +257,7 @@ def main():
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--criteria", nargs="+")
     parser.add_argument("--allocations", nargs="+", default=ALLOCATIONS)
+    parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", action="store_true")
     parser.add_argument(
