@@ -10,72 +10,57 @@ that follow are recalibrated and scored on the validation images. The rank
 correlation is Spearman's, of the losses of both at all groups and ratios, and
 the mean of the groups' own. With `--tried` plans are also the best of 16 near
 that of the curves, by the accuracy on the same images, as `tcp.prune(data=...)`
-takes them; seconds are then those of the analysis and of one plan. MobileNetV2
-(width 0.35, for 32 x 32 images) is trained for `--epochs` first.
+takes them; seconds are then those of the analysis and of one plan. With several
+`--seeds`, each with a choice of images of its own, the last lines are the mean
+difference of both analyses and its standard error. MobileNetV2 (width 0.35,
+for 32 x 32 images) is trained for `--epochs` first.
 """
 
 import argparse
-import dataclasses
 import functools
 import time
 
 import cifar10_arrays
+import keras
 import numpy as np
+from cifar10_masked import Masked
+
+from tf_channel_prune import criteria
+from tf_channel_prune.analysis import RATIOS as NINE
+from tf_channel_prune.analysis import curves_of
+from tf_channel_prune.analysis import sizes_of
+from tf_channel_prune.analysis import steps
+from tf_channel_prune.graph.trial import Trials
 
 RATIOS = (0.3, 0.5, 0.7)
 
 
-@dataclasses.dataclass
-class Bench:
-    """A model, its sparse copy and the images."""
+class Bench(Masked):
+    """Both analyses, on one choice of images, and plans by them.
 
-    model: object
-    data: dict
-    images: int
-    validation: int
-    seed: int = 0
+    Args:
+        model, data: See `Masked`.
+        count: How many training images the analyses see.
+        validation: How many validation images score plans.
+    """
 
-    def __post_init__(self):
-        import keras
-
-        from tf_channel_prune import criteria
-        from tf_channel_prune import graph as graphs
-        from tf_channel_prune.api import channels_of
-        from tf_channel_prune.channels import understood
-        from tf_channel_prune.cost import CostTable
-        from tf_channel_prune.graph.recalibration import Recalibration
-        from tf_channel_prune.masking import Masks
-        from tf_channel_prune.masking import make_sparse
-
-        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.channels = channels_of(self.model)
+    def __init__(self, model, data, count, validation):
+        super().__init__(model, data)
+        self.count = count
+        self.validation = validation
         self.scores = criteria.scores(
             self.channels, criteria.DEFAULT_WITH_CURVES
         )
-        self.table = CostTable(self.channels)
-        self.masks = Masks(make_sparse(self.channels))
-        graph = graphs.read(self.masks.model, understood)
-        self.recalibration = Recalibration(graph)
 
-    def training(self):
-        """The training images that the analyses see."""
-        rng = np.random.default_rng(self.seed)
-        chosen = rng.permutation(len(self.data["x_train"]))[: self.images]
-        return (
-            self.data["x_train"][chosen].astype("float32"),
-            self.data["y_train"][chosen].astype("int64"),
-        )
+    def choose(self, seed):
+        """The training images that the analyses see from now on."""
+        self.seed = seed
+        self.images = cifar10_arrays.some(self.data, self.count, seed)
 
     def full(self):
         """Every group at nine ratios on all images, from the input on."""
-        from tf_channel_prune.analysis import RATIOS as NINE
-        from tf_channel_prune.analysis import curves_of
-        from tf_channel_prune.analysis import sizes_of
-        from tf_channel_prune.analysis import steps
-        from tf_channel_prune.graph.trial import Trials
-
         graph = self.masks.channels.graph
-        trials = Trials(graph, self.training(), "loss", self.loss)
+        trials = Trials(graph, self.images, "loss", self.loss)
         known = {}
         for step in steps(self.channels, self.scores, NINE):
             alive = np.ones(self.channels.unit_count, bool)
@@ -86,43 +71,20 @@ class Bench:
 
     def fast(self):
         """What `Pruner.ana(data=...)` does."""
-        from tf_channel_prune.masking.trials import analyse_on_data
-
-        scores = self.scores
-        curves, effort = analyse_on_data(
-            self.channels,
-            lambda channels: scores,
-            self.training(),
-            metric="loss",
-            loss=self.loss,
-            masks=self.masks,
-        )
+        curves, effort = self.curves(self.scores, self.images)
         return curves, effort.evaluations
 
     def plan(self, curves, ratio, tried):
         """What stays by some curves, boolean per unit."""
-        from tf_channel_prune.masking.choosing import try_plans
-        from tf_channel_prune.masking.trials import plan_scorer
-        from tf_channel_prune.planning import Request
-        from tf_channel_prune.planning.proposals import Problem
-
-        request = Request(ratio, allocation="sensitivity")
-        problem = Problem(
-            self.channels, self.scores, request, self.table, curves=curves
-        )
+        problem = self.problem(ratio, self.scores, curves)
         if not tried:
             return problem.first.alive
-        measure = plan_scorer(self.masks, self.training())
-        return try_plans(problem, measure, seed=self.seed)[1]
+        return self.tried(problem, self.images, self.seed)
 
-    def accuracy(self, alive):
+    def validated(self, alive):
         """The validation accuracy of a plan, in percent."""
-        x = self.data["x_val"][: self.validation].astype("float32")
-        y = self.data["y_val"][: self.validation]
-        with self.masks.trial(alive):
-            self.recalibration(self.training()[0], samples=2048)
-            predicted = self.masks.model.predict(x, batch_size=250, verbose=0)
-        return 100 * float((predicted.argmax(-1) == y.ravel()).mean())
+        images = self.images[0][:2048]
+        return self.accuracy(alive, "val", self.validation, images)
 
 
 def correlations(channels, one, two):
@@ -145,8 +107,6 @@ def correlations(channels, one, two):
 
 def mobilenet(data, epochs):
     """MobileNetV2 at width 0.35 for images of 32 pixels, trained a little."""
-    import keras
-
     keras.utils.set_random_seed(0)
     image = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
@@ -174,23 +134,46 @@ def mobilenet(data, epochs):
 
 
 def rows(bench, name, tried):
-    """The analysis, and a line of the table for each way to plan by it."""
+    """The analysis, and a line of the table for each way to plan by it.
+
+    Returns:
+        The curves, and the scores: by way to plan, then by ratio.
+    """
     start = time.perf_counter()
     curves, evaluations = getattr(bench, name)()
     seconds = time.perf_counter() - start
+    found = []
     for how in (False, True)[: 1 + tried]:
         start = time.perf_counter()
         plans = [bench.plan(curves, ratio, how) for ratio in RATIOS]
         each = (time.perf_counter() - start) / len(RATIOS)
-        scores = [bench.accuracy(alive) for alive in plans]
+        scores = [bench.validated(alive) for alive in plans]
         print(
-            f"| {name}{', tried' * how} | {seconds + each * how:.0f} "
-            f"| {evaluations:.1f} | "
+            f"| {bench.seed} | {name}{', tried' * how} "
+            f"| {seconds + each * how:.0f} | {evaluations:.1f} | "
             + " | ".join(f"{score:.2f}" for score in scores)
             + " |",
             flush=True,
         )
-    return curves
+        found.append(scores)
+    return curves, found
+
+
+def compare(fast, full):
+    """Prints how much better the plans of the fast analysis are.
+
+    Args:
+        fast, full: Scores, shape (seeds, ways to plan, ratios).
+    """
+    difference = np.subtract(fast, full)
+    for number, way in enumerate(("", ", tried")[: difference.shape[1]]):
+        better = difference[:, number]
+        error = [""] * len(RATIOS)
+        if len(better) > 1:
+            spread = better.std(axis=0, ddof=1) / np.sqrt(len(better))
+            error = [f" ± {one:.2f}" for one in spread]
+        texts = [f"{m:+.2f}{e}" for m, e in zip(better.mean(axis=0), error)]
+        print(f"| | fast - full{way} | | | {' | '.join(texts)} |")
 
 
 def parse():
@@ -202,29 +185,36 @@ def parse():
     add("--data", help="see cifar10_arrays.py")
     add("--images", type=int, default=2500)
     add("--validation", type=int, default=5000)
-    add("--seed", type=int, default=0, help="of the images")
+    add("--seeds", type=int, nargs="+", default=[0], help="of the images")
     add("--tried", action="store_true", help="try 16 plans, too")
     return parser.parse_args()
 
 
 def main():
     flags = parse()
-    import keras
-
     data = cifar10_arrays.load(flags.data)
     if flags.mobilenet:
         model = mobilenet(data, flags.epochs)
     else:
         model = keras.models.load_model(flags.model)
-    bench = Bench(model, data, flags.images, flags.validation, flags.seed)
+    bench = Bench(model, data, flags.images, flags.validation)
     print(
-        "| analysis | seconds | full evaluations | "
+        "| images | analysis | seconds | full evaluations | "
         + " | ".join(f"validation % at {ratio}" for ratio in RATIOS)
-        + " |"
+        + " |\n|---|---|---|---|"
+        + "---|" * len(RATIOS)
     )
-    print("|---|---|---|" + "---|" * len(RATIOS))
-    fast, full = (rows(bench, name, flags.tried) for name in ("fast", "full"))
-    whole, own = correlations(bench.channels, fast, full)
+    scores, related = {"fast": [], "full": []}, []
+    for seed in flags.seeds:
+        bench.choose(seed)
+        curves = []
+        for name, found in scores.items():
+            own, accuracies = rows(bench, name, flags.tried)
+            curves.append(own)
+            found.append(accuracies)
+        related.append(correlations(bench.channels, *curves))
+    compare(scores["fast"], scores["full"])
+    whole, own = np.mean(related, axis=0)
     print(f"\nrank correlation {whole:.3f} of all losses, {own:.3f} by group")
 
 

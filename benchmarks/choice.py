@@ -19,7 +19,12 @@ import json
 import pathlib
 
 import cifar10_arrays
+import keras
 import numpy as np
+from cifar10_masked import Masked
+
+from tf_channel_prune import criteria
+from tf_channel_prune.planning import Request
 
 RATIOS = (0.3, 0.5, 0.7)
 ALLOCATIONS = ("uniform", "global", "isomorphic", "sensitivity", "tried")
@@ -27,143 +32,73 @@ BY_CURVES = ("sensitivity", "tried")
 CHANCE = ("random", "taylor", "obd", "activation_mean", "apoz")
 RECALIBRATION = 2048
 ANALYSIS = 2500
-TRIED = 16
 
 
-class Bench:
-    """One sparse copy of the model that is masked, recalibrated, scored."""
+class Bench(Masked):
+    """The cells of the table."""
 
-    def __init__(self, model, data, images):
-        import keras
-
-        from tf_channel_prune import graph as graphs
-        from tf_channel_prune.api import channels_of
-        from tf_channel_prune.channels import understood
-        from tf_channel_prune.cost import CostTable
-        from tf_channel_prune.graph import run
-        from tf_channel_prune.graph.compiling import compiled
-        from tf_channel_prune.graph.recalibration import Recalibration
-        from tf_channel_prune.masking import Masks
-        from tf_channel_prune.masking import make_sparse
-
-        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.channels = channels_of(model)
-        self.table = CostTable(self.channels)
-        self.data = data
-        self.images = images
-        sparse = make_sparse(self.channels)
-        self.masks = Masks(sparse)
-        graph = graphs.read(sparse, understood)
-        self.recalibration = Recalibration(graph)
-
-        def predict(x):
-            made = run.run(graph, run.inputs(graph, x))
-            return made[graph.outputs[0]]
-
-        self._predict = compiled(graph, predict)
-
-    def training(self, count, seed):
-        """A random choice of training images, as they are."""
-        rng = np.random.default_rng(seed)
-        chosen = rng.permutation(len(self.data["x_train"]))[:count]
-        return (
-            self.data["x_train"][chosen].astype("float32"),
-            self.data["y_train"][chosen].astype("int64"),
-        )
-
-    def accuracy(self, alive, part, seed, recalibrate=True):
+    def recalibrated(self, alive, part, seed, count=None):
         """The accuracy in percent with only `alive` left."""
-        x, y = self.data[f"x_{part}"], self.data[f"y_{part}"]
-        x, y = x[: self.images], y[: self.images]
-        with self.masks.trial(alive):
-            if recalibrate:
-                images, _ = self.training(RECALIBRATION, 1000 + seed)
-                self.recalibration(cifar10_arrays.augmented(images, seed))
-            right = 0
-            for start in range(0, len(x), 250):
-                batch = x[start : start + 250].astype("float32")
-                labels = np.asarray(self._predict(batch)).argmax(-1)
-                right += int((labels == y[start : start + 250]).sum())
-        return 100 * right / len(x)
+        images, _ = cifar10_arrays.some(self.data, RECALIBRATION, 1000 + seed)
+        images = cifar10_arrays.augmented(images, seed)
+        return self.accuracy(alive, part, count, images)
 
     def scored(self, name, seed):
         """A criterion's scores of the units."""
-        from tf_channel_prune import criteria
-
         criterion = criteria.get(name)
         if hasattr(criterion, "seed"):
             criterion.seed = seed
-        data = self.training(8000, seed)
+        data = cifar10_arrays.some(self.data, 8000, seed)
         return criteria.scores(self.channels, criterion, data, self.loss)
 
-    def curves(self, criterion, seed):
-        from tf_channel_prune.masking.trials import analyse_on_data
-
-        scores = self.scored(criterion, seed)
-        found, effort = analyse_on_data(
-            self.channels,
-            lambda channels: scores,
-            self.training(ANALYSIS, 2000 + seed),
-            metric="loss",
-            loss=self.loss,
+    def analysed(self, name, seed):
+        """A criterion's loss curves."""
+        found, effort = self.curves(
+            self.scored(name, seed), self.analysis(seed)
         )
-        print(f"{criterion} {seed}: {effort}", flush=True)
+        print(f"{name} {seed}: {effort}", flush=True)
         return found
 
-    def tried(self, request, scores, curves, seed):
-        """The best of several plans near that of the curves."""
-        from tf_channel_prune.masking.choosing import try_plans
-        from tf_channel_prune.masking.trials import plan_scorer
-        from tf_channel_prune.planning.proposals import Problem
+    def analysis(self, seed):
+        """The images for curves and trials."""
+        return cifar10_arrays.some(self.data, ANALYSIS, 2000 + seed)
 
-        data = self.training(ANALYSIS, 2000 + seed)
-        measure = plan_scorer(self.masks, data)
-        problem = Problem(
-            self.channels, scores, request, self.table, curves=curves
-        )
-        return try_plans(problem, measure, TRIED, seed)[1]
-
-    def plan(self, criterion, allocation, ratio, seed, curves):
+    def plan(self, name, allocation, ratio, seed, curves):
         """Which units stay by one cell of the table."""
-        from tf_channel_prune.planning import Request
-
-        name = "sensitivity" if allocation in BY_CURVES else allocation
-        request = Request(ratio, allocation=name)
-        scores = self.scored(criterion, seed)
+        scores = self.scored(name, seed)
+        if allocation not in BY_CURVES:
+            request = Request(ratio, allocation=allocation)
+            return request.plan(self.channels, scores, None, curves)
+        problem = self.problem(ratio, scores, curves)
         if allocation == "tried":
-            return self.tried(request, scores, curves, seed)
-        return request.plan(self.channels, scores, None, curves)
+            return self.tried(problem, self.analysis(seed), seed)
+        return problem.first.alive
 
 
-def cells(criteria, allocations, ratios, seeds):
+def cells(names, allocations, ratios, seeds):
     """Seed 0 of everything first."""
     for seed in range(seeds):
-        for criterion in criteria:
+        for name in names:
             for allocation in allocations:
-                chance = criterion in CHANCE or allocation in BY_CURVES
+                chance = name in CHANCE or allocation in BY_CURVES
                 if seed == 0 or chance:
                     for ratio in ratios:
-                        yield criterion, allocation, ratio, seed
+                        yield name, allocation, ratio, seed
 
 
 def run(flags, path):
-    import keras
-
-    from tf_channel_prune import criteria
-
     names = flags.criteria or criteria.names()
     bench = Bench(
         keras.models.load_model(flags.model),
         cifar10_arrays.load(flags.data),
-        flags.images,
     )
     known = {tuple(row["cell"]) for row in read(path)}
     whole = np.ones(bench.channels.unit_count, bool)
-    for recalibrate in (False, True):
-        cell = ("dense", "recalibrated" if recalibrate else "as is", 0.0, 0)
-        if cell not in known:
-            score = bench.accuracy(whole, "val", 0, recalibrate)
-            write(path, {"cell": cell, "val": score})
+    if ("dense", "as is", 0.0, 0) not in known:
+        as_is = bench.accuracy(whole, "val", flags.images)
+        again = bench.recalibrated(whole, "val", 0, flags.images)
+        for how, score in (("as is", as_is), ("recalibrated", again)):
+            write(path, {"cell": ("dense", how, 0.0, 0), "val": score})
     curves = {}
     for cell in cells(names, flags.allocations, flags.ratios, flags.seeds):
         if cell in known:
@@ -172,12 +107,12 @@ def run(flags, path):
         found = None
         if allocation in BY_CURVES:
             if (name, seed) not in curves:
-                curves[name, seed] = bench.curves(name, seed)
+                curves[name, seed] = bench.analysed(name, seed)
             found = curves[name, seed]
         alive = bench.plan(*cell, found)
         row = {
             "cell": cell,
-            "val": bench.accuracy(alive, "val", seed),
+            "val": bench.recalibrated(alive, "val", seed, flags.images),
             "removed": bench.table.removed(alive, "flops"),
             "kept": bench.table.counts(alive).tolist(),
         }
@@ -187,21 +122,18 @@ def run(flags, path):
 
 def test_accuracy(flags, path):
     """The accuracy of one column's plans on images nothing was chosen on."""
-    import keras
-
     bench = Bench(
         keras.models.load_model(flags.model),
         cifar10_arrays.load(flags.data),
-        None,
     )
     name, allocation = flags.test
     whole = np.ones(bench.channels.unit_count, bool)
-    print("dense", bench.accuracy(whole, "test", 0, False))
+    print("dense", bench.accuracy(whole, "test"))
     for seed in range(flags.seeds):
-        curves = bench.curves(name, seed) if allocation in BY_CURVES else None
+        curves = bench.analysed(name, seed) if allocation in BY_CURVES else None
         for ratio in RATIOS:
             alive = bench.plan(name, allocation, ratio, seed, curves)
-            score = bench.accuracy(alive, "test", seed)
+            score = bench.recalibrated(alive, "test", seed)
             write(
                 path,
                 {

@@ -27,6 +27,16 @@ def load(path=None):
     }
 
 
+def some(data, count, seed):
+    """A random choice of training images, as they are, and their labels."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(data["x_train"]))[:count]
+    return (
+        data["x_train"][chosen].astype("float32"),
+        data["y_train"][chosen].astype("int64"),
+    )
+
+
 def augmented(images, seed=0):
     """Shifted by up to four pixels and flipped, as in training; float32."""
     rng = np.random.default_rng(seed)

@@ -1,9 +1,13 @@
 """Scores of variants of one model that differ from some node on.
 
 What stands before the first changed node is run once a batch for all variants
-of a group; only the rest is run for each. Normalisation layers use the
-statistics of the batch, so that a variant is scored as it would be with its
-statistics measured anew (see `recalibration.py`), at no further cost.
+of a group; only the rest is run for each. On JAX the whole model, compiled, is
+run for every variant instead: an operation by itself takes longer to start
+than most take to run, so a part of a model costs more than all of it.
+
+Normalisation layers use the statistics of the batch, so that a variant is
+scored as it would be with its statistics measured anew (see
+`recalibration.py`), at no further cost.
 """
 
 from __future__ import annotations
@@ -69,8 +73,6 @@ class Trials:
         self._costs = np.cumsum([0.0, *costs])
         self.work = 0.0
         self._whole = compiled(graph, self._outputs)
-        # JAX takes longer to start an operation by itself than most take, so
-        # the whole model, compiled, is done before a part of it.
         self._at_once = running.backend(graph) == "jax"
         if not self.batches or self.batches[0][1] is None:
             raise PruningError(
@@ -81,7 +83,8 @@ class Trials:
         """Scores, shape (variants, samples).
 
         Args:
-            start: The index of the first node that any variant changes.
+            start: The index of the first node that any variant changes;
+                on JAX it is not needed.
             variants: Each gives a context in which the model is changed.
         """
         if self._at_once:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tf_channel_prune import criteria
@@ -16,10 +14,8 @@ from tf_channel_prune.masking.masks import make_sparse
 from tf_channel_prune.masking.trials import analyse_on_data
 from tf_channel_prune.masking.trials import plan_scorer
 from tf_channel_prune.planning import Request
-from tf_channel_prune.planning.candidates import Candidates
+from tf_channel_prune.planning.candidates import try_plans
 from tf_channel_prune.planning.proposals import Problem
-from tf_channel_prune.planning.proposals import climb
-from tf_channel_prune.planning.proposals import proposals
 
 
 def choose_by_trials(
@@ -80,48 +76,18 @@ def choose_by_trials(
     measure = plan_scorer(masks, data, metric, loss)
     with progress_bar("plans", count, progress) as advance:
 
-        def said(number, score):
-            advance(f"plan {number}: {score:.4g}")
+        def score(alive, number):
+            found = measure(alive)
+            advance(f"plan {number}: {found:.4g}")
+            return found
 
-        candidates, alive = try_plans(problem, measure, count, seed, said)
+        candidates, alive = try_plans(problem, score, count, seed)
     best, first = candidates.best, candidates.rows[0]
     print(
         f"Plans: of {count} that cost as much, the best by {_name(metric)} "
         f"has {best.score:.4g}, that of the curves {first.score:.4g}"
     )
     return alive
-
-
-def try_plans(
-    problem: Problem,
-    measure: Callable[[np.ndarray], float],
-    count: int = 16,
-    seed: int = 0,
-    advance: Callable[[int, float], None] = lambda number, score: None,
-) -> tuple[Candidates, np.ndarray]:
-    """Tries plans near that of the curves.
-
-    Args:
-        problem: What is asked.
-        measure: The score of a plan, larger for a better one; see
-            `plan_scorer`.
-        count: How many plans to try.
-        seed: Of what is random about them.
-        advance: Called with every plan's number and score.
-
-    Returns:
-        All that was tried, and what stays by the best: boolean per unit.
-    """
-
-    def score(alive, number):
-        found = measure(alive)
-        advance(number, found)
-        return found
-
-    plans = proposals(problem, seed)
-    found = climb(plans, score, count)
-    candidates = Candidates.of(problem, plans.how, found)
-    return candidates, found[candidates.best.number][0]
 
 
 def _name(metric) -> str:

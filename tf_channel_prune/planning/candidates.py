@@ -1,12 +1,17 @@
-"""What a search tried, as a table."""
+"""Trying plans, and what was tried as a table."""
 
 from __future__ import annotations
 
 import dataclasses
 import numbers
+from collections.abc import Callable
+
+import numpy as np
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.planning.proposals import Problem
+from tf_channel_prune.planning.proposals import climb
+from tf_channel_prune.planning.proposals import proposals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +78,32 @@ class Candidates:
         from tf_channel_prune.report.tables import to_text
 
         return to_text(candidates_table(self))
+
+
+def try_plans(
+    problem: Problem,
+    score: Callable[[np.ndarray, int], float],
+    count: int = 16,
+    seed: int = 0,
+) -> tuple[Candidates, np.ndarray]:
+    """Tries plans near that of the curves or, without curves, at random.
+
+    Args:
+        problem: What is asked.
+        score: Gives the score of a plan and its number, larger for better.
+        count: How many plans to try.
+        seed: Of what is random about them.
+
+    Returns:
+        All that was tried, and what stays by the best: boolean per unit.
+
+    Raises:
+        TargetError: If no allowed plan removes that much.
+    """
+    plans = proposals(problem, seed)
+    found = climb(plans, score, count)
+    candidates = Candidates.of(problem, plans.how, found)
+    return candidates, found[candidates.best.number][0]
 
 
 def check_candidates(count) -> None:

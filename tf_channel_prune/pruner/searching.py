@@ -18,10 +18,9 @@ from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning import check_candidates
 from tf_channel_prune.planning.candidates import Candidates
+from tf_channel_prune.planning.candidates import try_plans
 from tf_channel_prune.planning.explain import of_counts
 from tf_channel_prune.planning.proposals import Problem
-from tf_channel_prune.planning.proposals import climb
-from tf_channel_prune.planning.proposals import proposals
 from tf_channel_prune.pruner import analysing
 from tf_channel_prune.pruner import choosing
 from tf_channel_prune.pruner.subject import Subject
@@ -56,6 +55,8 @@ def search(
     told=lambda text: None,
 ) -> Found:
     """The best of several plans within a budget; see `Pruner.search`."""
+    from tf_channel_prune.report.progress import progress_bar
+
     _check(evaluate, data, count)
     asked = Request(ratio, of=of, limits=limits)
     table = subject.costs(subject.channels, asked.metrics, latency)
@@ -64,15 +65,14 @@ def search(
     criterion, known = analysing.ranking(subject, criterion)
     scores = subject.scores(subject.channels, criterion)
     problem = Problem(subject.channels, scores, asked, table, curves=known)
-    plans = proposals(problem, seed)
     origin = {**subject.origin(criterion, "search"), "samples": samples}
     with subject.workspace.lock():
         results = subject.workspace.results(origin, "search")
-        found = _scored(
-            subject, evaluate, data, samples, plans, results, count, progress
-        )
+        measure = _measure(subject, evaluate, data, samples)
+        with progress_bar("search", count, progress) as advance:
+            score = _remembered(measure, results, advance)
+            candidates, alive = try_plans(problem, score, count, seed)
     explanation = problem.first.explanation
-    candidates = Candidates.of(problem, plans.how, found)
     rows, best = candidates.rows, candidates.best
     request = {
         **asked.as_dict(),
@@ -96,7 +96,7 @@ def search(
         choosing.chosen(
             subject,
             subject.channels,
-            found[best.number][0],
+            alive,
             f"search-{asked}",
             request,
             explanation,
@@ -112,9 +112,8 @@ def recalibrated(model, data, samples):
     return model
 
 
-def _scored(subject, evaluate, data, samples, plans, results, count, progress):
-    """All plans and scores; what is known is not evaluated again."""
-    from tf_channel_prune.report.progress import progress_bar
+def _measure(subject, evaluate, data, samples):
+    """The score of a plan; the sparse model is made with the first one."""
 
     @functools.cache
     def bench():
@@ -127,16 +126,20 @@ def _scored(subject, evaluate, data, samples, plans, results, count, progress):
             recalibrate(data, samples)
             return evaluate(masks.model)
 
-    with progress_bar("search", count, progress) as advance:
+    return measure
 
-        def score(alive, number):
-            key, what = _key(alive), f"candidate {number}"
-            if key not in results.known:
-                results.add(*key, score_of(lambda: measure(alive), what))
-            advance(what)
-            return results.known[key]
 
-        return climb(plans, score, count)
+def _remembered(measure, results, advance):
+    """Scores plans; what is known is not measured again."""
+
+    def score(alive, number):
+        key, what = _key(alive), f"candidate {number}"
+        if key not in results.known:
+            results.add(*key, score_of(lambda: measure(alive), what))
+        advance(what)
+        return results.known[key]
+
+    return score
 
 
 def _key(alive) -> tuple[str, int]:
