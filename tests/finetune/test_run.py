@@ -260,6 +260,50 @@ def test_a_run_backs_off_and_keeps_the_last_acceptable_model(tmp_path, capsys):
     assert (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "data, scoring",
+    [(samples(), "loss"), (samples()[0], "evaluate"), (None, "evaluate")],
+    ids=["targets", "inputs", "nothing"],
+)
+def test_the_analysis_of_a_run_is_on_the_data_of_the_pruner(
+    tmp_path, data, scoring
+):
+    evaluations = []
+
+    def evaluate(model):
+        evaluations.append(1)
+        return 0.0
+
+    how = {
+        "ratio": 0.5,
+        "rounds": 1,
+        "recipes": tcp.Recipe(0.01, epochs=1, batch_size=8),
+        "progress": False,
+    }
+    pruner = tcp.Pruner(quick_model(), tmp_path, data=data)
+    pruner.run(samples(), evaluate, **how)
+    origins = [results.origin for results in pruner.workspace.analyses()]
+    assert [origin["scoring"] for origin in origins] == [scoring]
+    assert pruner.plan is None  # a run's plans are those of its rounds
+    # The baseline and one round; the full analysis has 9 more and its own.
+    assert len(evaluations) == (2 if scoring == "loss" else 12)
+
+
+def test_a_run_without_a_score_is_analysed_on_the_data(tmp_path):
+    pruner = tcp.Pruner(quick_model(), tmp_path, data=samples())
+    pruner.run(train=lambda model: None, ratio=0.5, rounds=1, progress=False)
+    assert pruner.sensitivity() is not None
+
+
+def test_an_analysis_by_evaluate_is_not_made_again_on_data(tmp_path):
+    model = quick_model()
+    made = tcp.Pruner(model, tmp_path)
+    made.ana(lambda model: 0.0, ratios=(0.5,), progress=False)
+    pruner = tcp.Pruner(model, tmp_path, data=samples())
+    pruner.run(train=lambda model: None, ratio=0.5, rounds=1, progress=False)
+    assert len(list(pruner.workspace.analyses())) == 1
+
+
 def test_unreachable_ratios_are_refused_first(tmp_path):
     pruner = tcp.Pruner(quick_model(), tmp_path)
 

@@ -13,6 +13,7 @@ from tf_channel_prune.cli.functions import call
 from tf_channel_prune.cli.functions import load_function
 from tf_channel_prune.cli.reporting import report
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.data import are_samples_with_targets
 from tf_channel_prune.graph.files import check_model_path
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.graph.loading import load_model
@@ -151,7 +152,8 @@ def _run(values) -> None:
     how = _training(values)
     evaluate = _evaluate(values)
     output = _output(values)
-    pruner = _pruner(values)
+    data = how.get("data")
+    pruner = _pruner(values, data if are_samples_with_targets(data) else None)
     limits = _how(values)
     slim = pruner.run(
         evaluate=evaluate,

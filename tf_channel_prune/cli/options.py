@@ -242,9 +242,10 @@ def _define_training(own) -> None:
         "data",
         None,
         "The function that returns data. finetune, run, instead of --train: "
-        "what recipes train on. ana, instead of --evaluate: what a fast "
-        "analysis scores groups on. prune: what a criterion looks at. search: "
-        "inputs to measure running statistics on.",
+        "what recipes train on; run: what a fast analysis scores groups on, "
+        "too, if they are arrays (x, y). ana, instead of --evaluate: the "
+        "same. prune: what a criterion looks at. search: inputs to measure "
+        "running statistics on.",
         **own,
     )
     flags.DEFINE_list(

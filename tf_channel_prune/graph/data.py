@@ -42,6 +42,11 @@ def count_of(data) -> int | None:
     return len(leaves(_pair(data))[0]) if is_arrays(data) else None
 
 
+def are_samples_with_targets(data) -> bool:
+    """Whether data are arrays `(x, y)`, which can be read again and again."""
+    return is_arrays(data) and _pair(data)[1] is not None
+
+
 def _of_arrays(data, size, limit, seed):
     pair = _pair(data)
     counts = {len(leaf) for leaf in leaves(pair) if leaf is not None}

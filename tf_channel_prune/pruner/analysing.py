@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tf_channel_prune import criteria
+from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.analysis import analyse
 from tf_channel_prune.analysis import analyse_many
@@ -12,6 +13,7 @@ from tf_channel_prune.analysis import curves_of
 from tf_channel_prune.analysis import sizes_of
 from tf_channel_prune.analysis import steps
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.data import are_samples_with_targets
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking.jobs import in_processes
 from tf_channel_prune.masking.trials import analyse_on_data
@@ -71,6 +73,30 @@ def measure_on_data(
             log.info("ana scored %s.", effort)
         results.finish(ratios, sizes_of(subject.channels))
     return _told(curves(results))
+
+
+def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
+    """Makes the analysis that a run plans by, where there is none yet.
+
+    It is the fast one on the subject's data, where these are arrays with
+    targets; else that by `evaluate`, where there is one.
+    """
+    made = _results(subject, _of_curves(criterion), "evaluate").ratios
+    if made is None and are_samples_with_targets(subject.data):
+        measure_on_data(
+            subject,
+            subject.data,
+            RATIOS,
+            criterion,
+            progress,
+            "loss",
+            subject.loss or loss,
+            0.5,
+        )
+    elif evaluate is not None:
+        measure(subject, evaluate, made or RATIOS, criterion, progress, 1)
+    else:
+        subject.rehearsed()
 
 
 def _of_curves(criterion):

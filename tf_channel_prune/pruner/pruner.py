@@ -40,7 +40,8 @@ class Pruner:
             other models and other weights: nothing is mixed up.
         exclude: Names of layers, or patterns of them, that keep their
             channels.
-        data: Samples for criteria that look at data; training data, best.
+        data: Samples for criteria that look at data and, as arrays `(x, y)`,
+            for the analysis of `run`; training data, best.
         loss: The loss on them, where the model is not compiled with it.
 
     Attributes:
@@ -424,8 +425,10 @@ class Pruner:
         moment, the same call goes on, losing at most the epoch or the
         evaluation in flight.
 
-        First the dense model is analysed, as by `ana(evaluate)`, where the
-        workspace does not know the analysis yet; rounds are planned by it.
+        First the dense model is analysed, where the workspace does not know
+        the analysis yet; rounds are planned by it. With arrays `(x, y)` as
+        the Pruner's data it is the fast analysis of the loss on them, else
+        that by `evaluate`, which takes about five times as long.
 
         Args:
             data, recipes, distill, loss, keep, callbacks: See `finetune`.

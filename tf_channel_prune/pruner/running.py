@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_channel_prune import finetune as tuning
-from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.api import transform
 from tf_channel_prune.errors import PruningError
@@ -179,8 +178,9 @@ def run(
     training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
         _check_reach(subject, target, how, told)
-        if analyse and evaluate is not None:
-            analysing.measure(subject, evaluate, RATIOS, criterion, progress, 1)
+        if analyse:
+            loss = training.options["loss"]
+            analysing.measure_once(subject, evaluate, criterion, loss, progress)
         else:
             subject.rehearsed()
         by, known = analysing.ranking(subject, criterion)
