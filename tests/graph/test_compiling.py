@@ -58,10 +58,12 @@ class LooksAtValues(keras.layers.Layer):
 @pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="the others say so by themselves"
 )
-def test_a_layer_that_looks_at_values_runs_as_it_is():
+def test_a_layer_that_looks_at_values_runs_as_it_is(caplog):
     x = keras.Input((3,))
     model = keras.Model(x, LooksAtValues()(x))
     outputs, runs = _outputs(model)
     for _ in range(3):
         np.testing.assert_allclose(outputs(), 2 * X)
     assert len(runs) == 4  # one that could not be compiled
+    [record] = caplog.records
+    assert "slower" in record.getMessage()

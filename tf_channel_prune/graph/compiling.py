@@ -9,9 +9,12 @@ trained between two calls.
 from __future__ import annotations
 
 import functools
+import logging
 
 from tf_channel_prune.graph import run as running
 from tf_channel_prune.graph.structure import Graph
+
+log = logging.getLogger("tf_channel_prune")
 
 
 def compiled(graph: Graph, function):
@@ -56,8 +59,14 @@ class _ByJax:
             try:
                 return self._program(values, *arguments)
             # JAX has errors of its own, but Keras loses their types.
-            except Exception:
+            except Exception as error:
                 self._program = None
+                log.warning(
+                    "The model runs operation by operation, which is slower: "
+                    "JAX could not compile it (%s: %s).",
+                    type(error).__name__,
+                    str(error).split("\n", 1)[0],
+                )
         return self.function(*arguments)
 
     def _stateless(self, values, *arguments):
