@@ -256,7 +256,10 @@ def test_a_run_backs_off_and_keeps_the_last_acceptable_model(tmp_path, capsys):
     )
     printed = capsys.readouterr().out
     assert "baseline score 1.0000" in printed
-    assert "not reached" in printed
+    last = accepted[-1].number
+    assert f"not reached: the model is that of round {last}." in " ".join(
+        printed.split()
+    )
     assert (tmp_path / "runs").exists()
 
 
@@ -287,6 +290,23 @@ def test_the_analysis_of_a_run_is_on_the_data_of_the_pruner(
     assert pruner.plan is None  # a run's plans are those of its rounds
     # The baseline and one round; the full analysis has 9 more and its own.
     assert len(evaluations) == (2 if scoring == "loss" else 12)
+
+
+def test_a_run_that_keeps_nothing_gives_the_dense_model(tmp_path, capsys):
+    model = quick_model()
+
+    def evaluate(candidate):
+        return -tcp.sparsity(candidate, "flops")
+
+    slim = tcp.Pruner(model, tmp_path).run(
+        train=lambda model: None,
+        evaluate=evaluate,
+        max_drop=0.0,
+        analyse=False,
+        progress=False,
+    )
+    assert tcp.cost(slim) == tcp.cost(model)
+    assert "No round was kept" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_run_without_a_score_is_analysed_on_the_data(tmp_path):

@@ -159,8 +159,19 @@ def rounds_table(run) -> Table:
     if run.reached is None:
         table.caption = "The run is not finished."
     elif not run.reached:
-        table.caption = "The target was not reached: the last kept model it is."
+        table.caption = _short_of_target(run.rounds)
     return table
+
+
+def _short_of_target(rounds) -> str:
+    """What became of a run that ended before its target."""
+    kept = [entry.number for entry in rounds if entry.accepted]
+    what = (
+        f"The target was not reached: the model is that of round {kept[-1]}."
+        if kept
+        else "No round was kept: the model is the unpruned one."
+    )
+    return f"{what} More epochs, other recipes or a larger tolerance may help."
 
 
 def plans_table(plans: dict) -> Table:
