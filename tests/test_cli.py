@@ -233,6 +233,8 @@ def test_a_run_by_recipes_stops_at_the_drop_that_is_allowed(work, capsys):
     )
     assert run(*command) == 0
     assert "Rounds (baseline score" in capsys.readouterr().out
+    [made] = [name for name in files("space") if "/analysis/" in name]
+    assert '"scoring": "loss"' in pathlib.Path(made).read_text()
     [rounds] = [name for name in files("space") if name.endswith("rounds.json")]
     rounds = json.loads(pathlib.Path(rounds).read_text())["rounds"]
     tried = [entry for entry in rounds if entry["score"] is not None]

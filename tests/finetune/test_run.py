@@ -315,10 +315,17 @@ def test_a_run_without_a_score_is_analysed_on_the_data(tmp_path):
     assert pruner.sensitivity() is not None
 
 
-def test_an_analysis_by_evaluate_is_not_made_again_on_data(tmp_path):
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"evaluate": lambda model: 0.0, "ratios": (0.5,)},
+        {"data": samples(), "metric": "accuracy"},
+    ],
+    ids=["evaluate", "data"],
+)
+def test_a_run_makes_no_analysis_beside_one_that_is_there(tmp_path, how):
     model = quick_model()
-    made = tcp.Pruner(model, tmp_path)
-    made.ana(lambda model: 0.0, ratios=(0.5,), progress=False)
+    tcp.Pruner(model, tmp_path).ana(progress=False, **how)
     pruner = tcp.Pruner(model, tmp_path, data=samples())
     pruner.run(train=lambda model: None, ratio=0.5, rounds=1, progress=False)
     assert len(list(pruner.workspace.analyses())) == 1

@@ -76,13 +76,15 @@ def measure_on_data(
 
 
 def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
-    """Makes the analysis that a run plans by, where there is none yet.
+    """Makes the analysis that a run plans by, where `known` finds none.
 
     It is the fast one on the subject's data, where these are arrays with
     targets; else that by `evaluate`, where there is one.
     """
-    made = _results(subject, _of_curves(criterion), "evaluate").ratios
-    if made is None and are_samples_with_targets(subject.data):
+    found = _all_results(subject, _of_curves(criterion))
+    if any(results.ratios is not None for results in found):
+        return  # it rehearsed when it was made
+    if are_samples_with_targets(subject.data):
         measure_on_data(
             subject,
             subject.data,
@@ -94,7 +96,7 @@ def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
             0.5,
         )
     elif evaluate is not None:
-        measure(subject, evaluate, made or RATIOS, criterion, progress, 1)
+        measure(subject, evaluate, RATIOS, criterion, progress, 1)
     else:
         subject.rehearsed()
 
@@ -113,8 +115,7 @@ def ranking(subject: Subject, criterion, allocation=None):
 def known(subject: Subject, criterion) -> Sensitivity | None:
     """The finished analysis of the subject; see `Pruner.sensitivity`."""
     criterion = _of_curves(criterion)
-    for by in ("evaluate", *_METRICS):
-        results = subject.workspace.results(subject.origin(criterion, by))
+    for results in _all_results(subject, criterion):
         if results.ratios is not None:
             return curves(results)
         if results.known:
@@ -125,6 +126,12 @@ def known(subject: Subject, criterion) -> Sensitivity | None:
             )
     _notice_others(subject, subject.origin(criterion))
     return None
+
+
+def _all_results(subject, criterion):
+    """What there may be of analyses, the one by `evaluate` first."""
+    for by in ("evaluate", *_METRICS):
+        yield subject.workspace.results(subject.origin(criterion, by))
 
 
 def _results(subject, criterion, by):
