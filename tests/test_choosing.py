@@ -221,7 +221,7 @@ def _raises(y, predicted):
         ({"share": 2}, "at most 1"),
         ({"share": "all"}, "at most 1"),
         ({"metric": _raises}, "ZeroDivisionError: in vain"),
-        ({"metric": lambda y, p: np.zeros(3)}, r"expected the shape \(120,\)"),
+        ({"metric": lambda y, p: np.zeros(3)}, r"expected the shape \(240,\)"),
         ({"metric": lambda y, p: 1.0}, "The metric raised IndexError"),
         ({"metric": lambda y, p: y * np.nan}, "not finite"),
     ],

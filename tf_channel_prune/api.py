@@ -118,10 +118,9 @@ def prune(
             without. Defaults to `sensitivity` with data, else to
             `planning.DEFAULT_ALLOCATION`.
         data: Samples with targets, `(x, y)` or batches of them: for criteria
-            that look at data, for loss curves (half of them are used), and
-            for trials of the plans near the one by the curves (all of them,
-            with the running statistics of normalisation layers measured anew
-            for every plan).
+            that look at data, for loss curves, and for trials of the plans
+            near the one by the curves (with the running statistics of
+            normalisation layers measured anew for every plan).
         loss: The loss on them; defaults to the compiled model's.
         latency: Where latency is a target: what `measure_latency` gave, or
             its file.

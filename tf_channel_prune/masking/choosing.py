@@ -37,8 +37,8 @@ def choose_by_trials(
         channels: The labels of the model.
         asked: The target; shared out by loss curves.
         criterion: Which channels of a group go first.
-        data: Samples with targets. Half of them make the curves, all of them
-            compare the plans.
+        data: Samples with targets: they make the curves, and compare the
+            plans.
         living: Units that are still there. Defaults to all.
         table: The costs.
         loss: The loss, where the model is not compiled with one.

@@ -31,7 +31,7 @@ def analyse_on_data(
     data,
     metric="accuracy",
     loss=None,
-    share: float = 0.5,
+    share: float = 1.0,
     ratios=RATIOS,
     results=None,
     masks: Masks | None = None,
@@ -46,7 +46,7 @@ def analyse_on_data(
         metric: `accuracy`, `loss` (negative) or a function of `(y, y_pred)`
             with one number a sample, larger for better.
         loss: The loss, where the model is not compiled with one.
-        share: The share of the samples to score on. Defaults to 0.5.
+        share: The share of the samples to score on. Defaults to all.
         ratios: The shares of a group that may be tried.
         results: Where results are kept. Defaults to nowhere.
         masks: A sparse copy of the model that nobody else uses.
@@ -92,7 +92,7 @@ class GroupTrials:
         data: Samples with targets; see `graph.data.batches`.
         metric, loss, statistics, seed: See `Trials`.
         share: The share of the samples to use, a random choice. Defaults to
-            0.5. Of data that are not arrays all batches are used.
+            all. Of data that are not arrays all batches are used.
 
     Attributes:
         channels: The labels of the sparse model.
@@ -106,7 +106,7 @@ class GroupTrials:
         data,
         metric="accuracy",
         loss=None,
-        share: float = 0.5,
+        share: float = 1.0,
         statistics: bool = True,
         seed: int = 0,
     ):

@@ -46,7 +46,7 @@ def measure(
 def measure_on_data(
     subject: Subject, data, ratios, criterion, progress, metric, loss, share
 ) -> Sensitivity:
-    """Scores only what decides, on a share of data; see `Pruner.ana`."""
+    """Scores only what decides, on data; see `Pruner.ana`."""
     from tf_channel_prune.report.progress import progress_bar
 
     ratios = check_ratios(ratios)
@@ -93,7 +93,7 @@ def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
             progress,
             "loss",
             subject.loss or loss,
-            0.5,
+            1.0,
         )
     elif evaluate is not None:
         measure(subject, evaluate, RATIOS, criterion, progress, 1)

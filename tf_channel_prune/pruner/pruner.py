@@ -85,15 +85,15 @@ class Pruner:
         data=None,
         metric="accuracy",
         loss=None,
-        share=0.5,
+        share=1.0,
         jobs=1,
     ) -> Sensitivity:
         """Measures how much the score suffers when one group is pruned.
 
         Either `evaluate` scores every group at every ratio; or, with `data`,
-        a fast analysis scores only what decides, on a share of the data, with
-        the running statistics of normalisation layers measured anew for every
-        point. That takes about a fifth of the work.
+        a fast analysis scores only what decides, with the running statistics
+        of normalisation layers measured anew for every point. That takes
+        about a fifth of the work.
 
         Each result is on disk before the next evaluation starts. Called again
         after an interruption, it goes on where it stopped; called again on
@@ -117,7 +117,7 @@ class Pruner:
             loss: With `data`, where the loss is needed and the model is not
                 compiled with it.
             share: With `data`: the share of them to score on, a random
-                choice. Defaults to 0.5.
+                choice. Defaults to 1: all of them.
             jobs: How many processes evaluate at once; with more than one,
                 `evaluate` must be picklable. Defaults to 1.
 
