@@ -4,7 +4,7 @@ Two savings, one exact and one bounded:
 
 - what stands before a group in the graph is run once for all its ratios (the
   `outcomes` function that is given does that);
-- most curves are smooth: two points, in the middle and at the end, are as good
+- most curves are smooth: three points, a third of the grid apart, are as good
   as nine, and there is another one only where straight lines through them
   disagree about what is between (`tolerance`).
 
@@ -168,11 +168,11 @@ class _Curve:
         return self.score(-1) - self.score(len(self.at) - 1) if self.at else 0.0
 
     def first(self) -> list[int]:
-        """The points that every curve needs: in the middle and the last."""
-        last = len(self.at) - 1
+        """The points that every curve needs: at each third of the grid."""
+        thirds = (len(self.at) * k // 3 - 1 for k in (1, 2, 3))
         return [
             i
-            for i in dict.fromkeys((last // 2, last))
+            for i in dict.fromkeys(thirds)
             if i >= 0 and i not in self.scored()
         ]
 

@@ -1,7 +1,8 @@
 """Scores of variants of one model that differ from some node on.
 
 What stands before the first changed node is run once a batch for all variants
-of a group; only the rest is run for each. On JAX the whole model, compiled, is
+of a group, from where the group before it began (see `prefixes.py`); only the
+rest is run for each. On JAX the whole model, compiled, is
 run for every variant instead: an operation by itself takes longer to start
 than most take to run, so a part of a model costs more than all of it.
 
@@ -24,6 +25,7 @@ from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.compiling import compiled
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.losses import losses_of
+from tf_channel_prune.graph.prefixes import Prefixes
 from tf_channel_prune.graph.recalibration import normalise
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import leaves
@@ -72,6 +74,7 @@ class Trials:
         costs = np.ones(len(graph.nodes)) if costs is None else costs
         self._costs = np.cumsum([0.0, *costs])
         self.work = 0.0
+        self._prefixes = Prefixes(graph, self._run)
         self._whole = compiled(graph, self._outputs)
         self._at_once = running.backend(graph) == "jax"
         if not self.batches or self.batches[0][1] is None:
@@ -89,22 +92,20 @@ class Trials:
         """
         if self._at_once:
             return np.array([self.whole(variant) for variant in variants])
-        nodes = self.graph.nodes
-        before, after = nodes[:start], nodes[start:]
-        needed = {number for node in after for number in node.inputs}
+        after = self.graph.nodes[start:]
         found: list[list] = [[] for _ in variants]
-        for x, y in self.batches:
-            values = running.inputs(self.graph, x)
-            prefix = self._run(values, before, needed)
-            prefix.update({n: v for n, v in values.items() if n in needed})
+        ran = 0.0
+        for number, (x, y) in enumerate(self.batches):
+            prefix, at = self._prefixes.before(number, x, start)
+            ran += self._costs[start] - self._costs[at]
             for scores, variant in zip(found, variants):
                 with variant():
                     made = self._run(prefix, after, ())
                 outputs = [made[n] for n in self.graph.outputs]
                 scores.append(self._scored(x, y, outputs))
-        total = self._costs[-1]
-        self.work += self._costs[start] / total
-        self.work += len(variants) * (1 - self._costs[start] / total)
+        rest = self._costs[-1] - self._costs[start]
+        ran = ran / len(self.batches) + len(variants) * rest
+        self.work += ran / self._costs[-1]
         return np.array([np.concatenate(scores) for scores in found])
 
     def whole(self, variant: Variant) -> np.ndarray:
