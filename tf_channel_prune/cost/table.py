@@ -14,6 +14,7 @@ from tf_channel_prune.graph import concrete_shapes
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
+from tf_channel_prune.graph.structure import item_bytes
 
 # Costs that are sums of products of sizes; latency is measured.
 PRODUCT_METRICS = ("flops", "params", "activation_memory")
@@ -277,7 +278,7 @@ def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
         (
             node.index,
             Product(
-                float(_bytes(graph.tensors[number].dtype)),
+                float(item_bytes(graph.tensors[number].dtype)),
                 sizes(
                     "tensor", number, range(1, len(graph.tensors[number].shape))
                 ),
@@ -287,11 +288,3 @@ def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
         if node.kind not in (VARIABLE, CONSTANT)
         for number in node.outputs
     ]
-
-
-def _bytes(dtype: str) -> int:
-    if dtype in ("bool", "string"):
-        return 1
-    if dtype == "bfloat16":
-        return 2
-    return np.dtype(dtype).itemsize

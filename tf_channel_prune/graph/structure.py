@@ -216,3 +216,12 @@ def leaves(value: Any) -> list[Any]:
     found: list[Any] = []
     map_arguments(found.append, value)
     return found
+
+
+def item_bytes(dtype: str) -> int:
+    """How many bytes one number of a dtype takes; a string counts as one."""
+    if dtype in ("bool", "string"):
+        return 1
+    if dtype == "bfloat16":
+        return 2
+    return np.dtype(dtype).itemsize

@@ -2,9 +2,9 @@
 
 What stands before the first changed node is run once a batch for all variants
 of a group, from where the group before it began (see `prefixes.py`); only the
-rest is run for each. On JAX the whole model, compiled, is
-run for every variant instead: an operation by itself takes longer to start
-than most take to run, so a part of a model costs more than all of it.
+rest is run for each. On JAX the whole model, compiled, is run for every variant
+instead: an operation by itself takes longer to start than most take to run, so
+a part of a model costs more than all of it.
 
 Normalisation layers use the statistics of the batch, so that a variant is
 scored as it would be with its statistics measured anew (see
@@ -74,7 +74,8 @@ class Trials:
         costs = np.ones(len(graph.nodes)) if costs is None else costs
         self._costs = np.cumsum([0.0, *costs])
         self.work = 0.0
-        self._prefixes = Prefixes(graph, self._run)
+        samples = [x for x, _ in self.batches]
+        self._prefixes = Prefixes(graph, samples, self._run)
         self._whole = compiled(graph, self._outputs)
         self._at_once = running.backend(graph) == "jax"
         if not self.batches or self.batches[0][1] is None:
@@ -95,8 +96,8 @@ class Trials:
         after = self.graph.nodes[start:]
         found: list[list] = [[] for _ in variants]
         ran = 0.0
-        for number, (x, y) in enumerate(self.batches):
-            prefix, at = self._prefixes.before(number, x, start)
+        prefixes = self._prefixes.before(start)
+        for (x, y), (prefix, at) in zip(self.batches, prefixes):
             ran += self._costs[start] - self._costs[at]
             for scores, variant in zip(found, variants):
                 with variant():
