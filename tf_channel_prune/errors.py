@@ -1,5 +1,9 @@
 """The one family of errors that the package raises on purpose."""
 
+from __future__ import annotations
+
+import re
+
 
 class PruningError(Exception):
     """Something that the user can act on: what happened, and what to do."""
@@ -23,3 +27,16 @@ class NoInputsError(PruningError):
 
 class StaleFileError(PruningError):
     """A file in the workspace was made from another graph or other weights."""
+
+
+def what_it_says(error: BaseException) -> str:
+    """The line of another library's error that says what is wrong.
+
+    Keras says first in which layer, and then what, in colours; TensorFlow
+    says in braces which of its functions ran where.
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m|\{\{function_node .*?\}\} ", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    while len(lines) > 1 and lines[0].startswith("Exception encountered"):
+        lines = lines[1:]
+    return lines[0] if lines else type(error).__name__

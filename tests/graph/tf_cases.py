@@ -106,6 +106,12 @@ CASES = {
         True,
     ),
     "mean": (lambda x, y: tf.reduce_mean(x, [1, 2], keepdims=True), True),
+    "moments": (
+        lambda x, y: (
+            x / tf.sqrt(tf.nn.moments(x, [1, 2], keepdims=True)[1] + 1)
+        ),
+        True,
+    ),
     "sum of channels": (
         lambda x, y: tf.reduce_sum(x, -1, keepdims=True),
         True,

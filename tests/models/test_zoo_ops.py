@@ -111,6 +111,19 @@ ONE = [
     ("mean of channels", lambda x: x * ops.mean(x, -1, keepdims=True), {}),
     ("max of channels", lambda x: x * ops.max(x, -1, keepdims=True), {}),
     ("variance of positions", lambda x: ops.var(x, axis=(1, 2)), A8),
+    ("moments", lambda x: ops.concatenate(ops.moments(x, (1, 2)), -1), A8),
+    (
+        "instance normalisation by hand",
+        lambda x: (
+            lambda mean, variance: (x - mean) / ops.sqrt(variance + 1e-3)
+        )(*ops.moments(x, axes=(1, 2), keepdims=True)),
+        A8,
+    ),
+    (
+        "moments of channels",
+        lambda x: x * ops.moments(x, -1, keepdims=True)[1],
+        {},
+    ),
     # Its slope at 0 is NaN, but not on PyTorch.
     ("std", lambda x: ops.std(x, axis=(1, 2)), A8 if TORCH else {}),
     ("logsumexp", lambda x: ops.logsumexp(x, axis=(1, 2)), A8),

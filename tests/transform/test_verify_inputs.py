@@ -146,3 +146,16 @@ def test_a_model_that_random_numbers_do_not_suit():
         tcp.transform(sparse)
     slim = tcp.transform(sparse, samples=np.ones((4, 6), "float32"))
     assert slim.count_params() < sparse.count_params()
+
+
+def test_the_error_is_readable():
+    """Without the colours and functions that Keras and TensorFlow add."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, activation="relu")(inputs)
+    # Keras believes the shape that the model says.
+    x = ops.reshape(ops.image.extract_patches(x, 2), (-1, 9, 4, 8))
+    wrong = keras.Model(inputs, layers.Dense(2)(x))
+    with pytest.raises(NoInputsError) as error:
+        tcp.transform(tcp.prune(wrong, ratio=0.3, divisor=1))
+    assert "\x1b" not in str(error.value)
+    assert "{{" not in str(error.value)

@@ -8,7 +8,6 @@ trials with dead channels (`trials.py`), at inference and in training.
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from tf_channel_prune.channels.trials import Follows
 from tf_channel_prune.channels.trials import Source
 from tf_channel_prune.channels.trials import Trials
 from tf_channel_prune.channels.trials import joined
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph.structure import Node
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import map_arguments
@@ -82,16 +82,7 @@ def _tried(node, scope, inputs) -> Pattern | str:
     except NotFound as reason:
         return str(reason)
     except Exception as error:  # any user code may run here
-        return f"it does not run on random arrays ({_first_line(error)})"
-
-
-def _first_line(error) -> str:
-    """What an error says, without colours and without what Keras adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    lines = [line for line in text.splitlines() if line.strip()]
-    while len(lines) > 1 and lines[0].startswith("Exception encountered"):
-        lines = lines[1:]
-    return lines[0].strip() if lines else type(error).__name__
+        return f"it does not run on random arrays ({what_it_says(error)})"
 
 
 def _key(node, scope, inputs) -> tuple | None:

@@ -9,6 +9,7 @@ import numpy as np
 from tf_channel_prune.errors import NoInputsError
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph.concrete import concrete_shapes
 from tf_channel_prune.graph.concrete import filled
 
@@ -48,11 +49,11 @@ def on_random_inputs(model, run, graph, batch: int = 2):
             return run(inputs)
         except Exception as error:  # layers may raise anything
             failure = failure or error
-    said = " ".join(str(failure).split()) or type(failure).__name__
     raise NoInputsError(
         f"Model {model.name!r} does not run in inference mode on random inputs "
-        f"({said[:200]}), so a slim model cannot be compared with it: mend the "
-        "model, or give transform a batch of samples that it takes."
+        f"({what_it_says(failure)[:200]}), so a slim model cannot be compared "
+        "with it: mend the model, or give transform a batch of samples that it "
+        "takes."
     ) from failure
 
 

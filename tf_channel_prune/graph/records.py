@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable
 
 from keras import tree
 
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph import comparing
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import open_sizes
@@ -92,25 +92,14 @@ def _best(layer, call) -> Opened:
                 continue
             except Exception as error:  # any user code may run here
                 failures.append(
-                    f"its call does not run symbolically ({_said(error)})"
+                    "its call does not run symbolically "
+                    f"({what_it_says(error)})"
                 )
                 continue
             if found.nodes is not None:
                 return found
             problems.append(found.reason)
     return Opened(reason=(problems + failures)[0])
-
-
-def _said(error) -> str:
-    """The line of an error's message that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    lines = [
-        # Keras says in which layer first, and then what, in bold.
-        re.sub("\x1b\\[[0-9]*m", "", line)
-        for line in lines
-        if line and not line.startswith("Exception encountered when calling")
-    ]
-    return lines[0] if lines else type(error).__name__
 
 
 def _record(layer, call, stand_in) -> Opened:

@@ -343,6 +343,12 @@ TABLE: dict[str, Same] = {
         "math.reduce_all All",
         "math.reduce_any Any",
     ),
+    "nn.moments": Same(
+        "ops.Moments",
+        ("x",),
+        {"axes": Setting("axes", _numbers), "keepdims": "keepdims"},
+        {"shift": (None,)},
+    ),
     "math.add_n": Same("Add", ("inputs",)),
     "nn.bias_add": Same(
         "ops.Add",

@@ -14,9 +14,10 @@ from tf_channel_prune.channels.rules.ops_movement import as_axes
 class ReductionRule(Rule):
     """Axes are reduced to one position, kept or dropped."""
 
-    # What a masked channel becomes when other axes are reduced: "same" keeps
-    # its number, "zero" keeps only zero, "unknown" keeps nothing.
-    level = "unknown"
+    # What a masked channel becomes when other axes are reduced, for each
+    # output: "same" keeps its number, "zero" keeps only zero, "unknown" keeps
+    # nothing.
+    levels: tuple[str, ...] = ("unknown",)
 
     def label(self, node, scope):
         labels = scope.input(node)
@@ -26,15 +27,12 @@ class ReductionRule(Rule):
             if vector is not None:
                 self.reduce(node, scope, labels, vector)
             labels = selection.along(labels, axis, None, 1)
-        if self.level != "same" and labels.axes:
-            zero = labels.zero and self.level == "zero"
-            labels = dataclasses.replace(labels, zero=zero, fill=None)
         if not labels.axes:
             labels = Labels(labels.shape, origin=labels.origin)
         if not node.config.get("keepdims", False):
             labels = selection.dropped(labels, *axes)
-        for position in range(len(node.outputs)):
-            scope.put(node, labels, position)
+        for position, level in enumerate(self.levels):
+            scope.put(node, _at_level(labels, level), position)
 
     def axes(self, node, rank):
         return as_axes(node.config["axis"], rank)
@@ -44,11 +42,19 @@ class ReductionRule(Rule):
         scope.space.freeze(vector, f"{node.name} mixes it without weights")
 
 
+def _at_level(labels, level) -> Labels:
+    """The labels with what is still known of masked channels."""
+    if level == "same" or not labels.axes:
+        return labels
+    zero = labels.zero and level == "zero"
+    return dataclasses.replace(labels, zero=zero, fill=None)
+
+
 @register("ops.Sum")
 class SumRule(ReductionRule):
     """Masked channels that are zero add nothing."""
 
-    level = "zero"
+    levels = ("zero",)
 
     def reduce(self, node, scope, labels, vector):
         if not labels.zero:
@@ -62,14 +68,14 @@ class SumRule(ReductionRule):
 class MeanRule(ReductionRule):
     """The mean of equal numbers is that number."""
 
-    level = "same"
+    levels = ("same",)
 
 
 @register("ops.Max", "ops.Min", "ops.Amax", "ops.Amin")
 class MaxRule(ReductionRule):
     """The largest of equal numbers is that number."""
 
-    level = "same"
+    levels = ("same",)
 
     def label(self, node, scope):
         super().label(node, scope)
@@ -83,7 +89,7 @@ class MaxRule(ReductionRule):
 class ZeroStaysRule(ReductionRule):
     """Zero everywhere gives zero."""
 
-    level = "zero"
+    levels = ("zero",)
 
 
 @register("ops.Logsumexp", "ops.Argmax", "ops.Argmin")
@@ -94,6 +100,8 @@ class OtherReductionRule(ReductionRule):
 @register("ops.Moments")
 class MomentsRule(ReductionRule):
     """Mean and variance."""
+
+    levels = ("same", "zero")
 
     def axes(self, node, rank):
         return as_axes(node.config["axes"], rank)
