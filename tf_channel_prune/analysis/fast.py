@@ -72,7 +72,7 @@ def analyse_fast(
     outcomes: Outcomes,
     results: Results,
     ratios: Sequence[float],
-    tolerance: float = 1.0,
+    tolerance: float = 1.5,
     on_group: Callable[[ChannelGroup], None] = lambda group: None,
 ) -> tuple[Sensitivity, Effort]:
     """Scores every group at the ratios that its curve needs.
@@ -85,7 +85,7 @@ def analyse_fast(
         ratios: The ratios that may be scored, ascending.
         tolerance: Between two scored points others are left out when the
             curve there is known to this share of the typical fall of a whole
-            curve. Defaults to 1.
+            curve. Defaults to 1.5.
         on_group: Called with each group twice: when its first points are
             scored, and when all are.
     """
