@@ -15,6 +15,7 @@ from tf_channel_prune.planning import Candidate
 from tf_channel_prune.planning import Candidates
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
+from tf_channel_prune.planning.candidates import try_plans
 from tf_channel_prune.planning.proposals import SPREAD
 from tf_channel_prune.planning.proposals import NearPlans
 from tf_channel_prune.planning.proposals import Problem
@@ -153,6 +154,28 @@ def test_the_best_plan_so_far_is_gone_on_from():
     stayed = _third([0.5, 0.1])
     assert _third([0.5, 0.5]) == stayed  # no better
     assert _third([0.5, 0.9]) != stayed
+
+
+@pytest.mark.parametrize(("gain", "better"), [(0.005, False), (0.05, True)])
+def test_a_plan_is_taken_where_it_is_better_than_by_chance(gain, better):
+    """Every plan but the first is better by as much; 400 paired scores."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (8, 400))
+    noise -= noise.mean(axis=1, keepdims=True)
+
+    def score(alive, number):
+        return noise[number] + gain * min(number, 1)
+
+    asked = problem(curves=parabolas([0.3] * 6, chain), of=chain)
+    found, alive = try_plans(asked, score, 8)
+    assert (found.best.number > 0) == better
+    assert np.array_equal(alive, asked.first.alive) != better
+    for row in found.rows[1:]:
+        assert row.score == pytest.approx(gain)
+        # Of the difference of two that are independent: sqrt(2 / 400) / 10.
+        assert row.error == pytest.approx(0.00707, rel=0.1)
+    # One number a plan has no error: the best is taken.
+    found, _ = try_plans(asked, lambda alive, n: score(alive, n).mean(), 8)
+    assert found.best.number > 0 and found.rows[1].error == 0
 
 
 def test_the_table_has_the_best_first():

@@ -78,17 +78,26 @@ def choose_by_trials(
 
         def score(alive, number):
             found = measure(alive)
-            advance(f"plan {number}: {found:.4g}")
+            advance(f"plan {number}: {found.mean():.4g}")
             return found
 
         candidates, alive = try_plans(problem, score, count, seed)
-    best, first = candidates.best, candidates.rows[0]
     print(
-        f"Plans: of {count} that cost as much, the best by {_name(metric)} "
-        f"has {best.score:.4g}, that of the curves {first.score:.4g}"
+        _said(candidates, metric if isinstance(metric, str) else "the metric")
     )
     return alive
 
 
-def _name(metric) -> str:
-    return metric if isinstance(metric, str) else "the metric"
+def _said(candidates, metric) -> str:
+    """What trying plans has come to, in a sentence."""
+    best, first = candidates.best, candidates.rows[0]
+    of = f"Plans: of {len(candidates.rows)} that cost as much,"
+    if best.number:
+        return (
+            f"{of} the best by {metric} has {best.score:.4g}, that of the "
+            f"curves {first.score:.4g}"
+        )
+    return (
+        f"{of} none is better by {metric} than that of the curves "
+        f"({first.score:.4g}) by more than chance"
+    )

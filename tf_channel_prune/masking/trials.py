@@ -64,7 +64,7 @@ def analyse_on_data(
 
 
 def plan_scorer(masks: Masks, data, metric="accuracy", loss=None):
-    """A function of a boolean per unit that gives a plan's mean score.
+    """A function of a boolean per unit that gives a plan's score by sample.
 
     Normalisation layers use the statistics of each batch, so that a plan is
     scored as it would be with its running statistics measured anew.
@@ -76,8 +76,8 @@ def plan_scorer(masks: Masks, data, metric="accuracy", loss=None):
     """
     trials = Trials(masks.channels.graph, data, metric, loss)
 
-    def score(alive: np.ndarray) -> float:
-        return float(trials.whole(functools.partial(masks.trial, alive)).mean())
+    def score(alive: np.ndarray) -> np.ndarray:
+        return trials.whole(functools.partial(masks.trial, alive))
 
     return score
 

@@ -13,6 +13,14 @@ from tf_channel_prune.planning.proposals import Problem
 from tf_channel_prune.planning.proposals import climb
 from tf_channel_prune.planning.proposals import proposals
 
+# How many standard errors a plan must be better by than the first one: of many
+# plans some seem better by chance alone.
+ERRORS = 2.0
+
+# What a plan scores: one number, or one number a sample, the same samples for
+# every plan. Larger is better.
+Score = Callable[[np.ndarray, int], float | np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -25,6 +33,8 @@ class Candidate:
         score: Larger is better.
         removed: The share of each cost that is gone.
         counts: How many units each group keeps, in group order.
+        error: The standard error of the difference to the first plan's score,
+            where both are means over the same samples; else 0.
     """
 
     number: int
@@ -32,6 +42,7 @@ class Candidate:
     score: float
     removed: dict[str, float]
     counts: tuple[int, ...]
+    error: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +57,12 @@ class Candidates:
 
     @classmethod
     def of(cls, problem: Problem, how: str, found) -> Candidates:
-        """The table of what `climb` found.
+        """The table of plans that were scored.
 
         Args:
             problem: What was to be cut.
             how: What made the plans after the first.
-            found: Plans and their scores.
+            found: Plans and their scores: one number each, or one a sample.
         """
         table = problem.table
         allocation = problem.first.explanation.allocation
@@ -60,9 +71,10 @@ class Candidates:
                 Candidate(
                     number,
                     how if number else allocation,
-                    score,
+                    float(np.mean(score)),
                     {of: table.removed(alive, of) for of in table.metrics},
                     tuple(table.counts(alive).tolist()),
+                    _error(score, found[0][1]),
                 )
                 for number, (alive, score) in enumerate(found)
             )
@@ -70,8 +82,18 @@ class Candidates:
 
     @property
     def best(self) -> Candidate:
-        """The one with the best score; of equal ones the first."""
-        return max(self.rows, key=lambda row: (row.score, -row.number))
+        """The one with the best score; of equal ones the first.
+
+        The first plan stays where no other is better by more than `ERRORS`
+        standard errors.
+        """
+        first = self.rows[0]
+        better = [
+            row
+            for row in self.rows
+            if row.score - first.score > ERRORS * row.error
+        ]
+        return max(better or [first], key=lambda row: (row.score, -row.number))
 
     def __str__(self) -> str:
         from tf_channel_prune.report.tables import candidates_table
@@ -80,9 +102,17 @@ class Candidates:
         return to_text(candidates_table(self))
 
 
+def _error(scores, others) -> float:
+    """The standard error of the mean difference of paired scores."""
+    difference = np.subtract(scores, others)
+    if difference.size < 2:
+        return 0.0
+    return float(difference.std(ddof=1) / np.sqrt(difference.size))
+
+
 def try_plans(
     problem: Problem,
-    score: Callable[[np.ndarray, int], float],
+    score: Score,
     count: int = 16,
     seed: int = 0,
 ) -> tuple[Candidates, np.ndarray]:
@@ -90,7 +120,7 @@ def try_plans(
 
     Args:
         problem: What is asked.
-        score: Gives the score of a plan and its number, larger for better.
+        score: Gives the score of a plan and its number.
         count: How many plans to try.
         seed: Of what is random about them.
 
@@ -101,8 +131,15 @@ def try_plans(
         TargetError: If no allowed plan removes that much.
     """
     plans = proposals(problem, seed)
-    found = climb(plans, score, count)
-    candidates = Candidates.of(problem, plans.how, found)
+    scores = []
+
+    def mean(alive, number):
+        scores.append(score(alive, number))
+        return float(np.mean(scores[-1]))
+
+    found = climb(plans, mean, count)
+    scored = [(alive, own) for (alive, _), own in zip(found, scores)]
+    candidates = Candidates.of(problem, plans.how, scored)
     return candidates, found[candidates.best.number][0]
 
 
