@@ -128,8 +128,9 @@ def prune(
             a function of `(y, y_pred)` that gives one number a sample, larger
             for better. Defaults to `accuracy` for a categorical
             cross-entropy, else to `loss`.
-        candidates: With `data`, how many plans of the same cost are tried; 1
-            takes the one by the curves. Defaults to 16.
+        candidates: With `data`, how many plans of the same cost are tried. One
+            is taken instead of that by the curves where it is better by more
+            than two standard errors; 1 tries none. Defaults to 16.
         progress: Whether to show progress bars. Defaults to True.
 
     Raises:
