@@ -130,7 +130,7 @@ def prune(
             cross-entropy, else to `loss`.
         candidates: With `data`, how many plans of the same cost are tried. One
             is taken instead of that by the curves where it is better by more
-            than two standard errors; 1 tries none. Defaults to 16.
+            than the standard error; 1 tries none. Defaults to 16.
         progress: Whether to show progress bars. Defaults to True.
 
     Raises:

@@ -14,8 +14,9 @@ from tf_channel_prune.planning.proposals import climb
 from tf_channel_prune.planning.proposals import proposals
 
 # How many standard errors a plan must be better by than the first one: of many
-# plans some seem better by chance alone.
-ERRORS = 2.0
+# plans some seem better by chance alone (the one-standard-error rule of Breiman
+# et al., "Classification and Regression Trees", 1984, section 3.4.3).
+ERRORS = 1.0
 
 # What a plan scores: one number, or one number a sample, the same samples for
 # every plan. Larger is better.
