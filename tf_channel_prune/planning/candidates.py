@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-from collections.abc import Callable
 
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.planning.proposals import Problem
+from tf_channel_prune.planning.proposals import Score
 from tf_channel_prune.planning.proposals import climb
 from tf_channel_prune.planning.proposals import proposals
 
@@ -17,10 +17,6 @@ from tf_channel_prune.planning.proposals import proposals
 # plans some seem better by chance alone (the one-standard-error rule of Breiman
 # et al., "Classification and Regression Trees", 1984, section 3.4.3).
 ERRORS = 1.0
-
-# What a plan scores: one number, or one number a sample, the same samples for
-# every plan. Larger is better.
-Score = Callable[[np.ndarray, int], float | np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +54,12 @@ class Candidates:
 
     @classmethod
     def of(cls, problem: Problem, how: str, found) -> Candidates:
-        """The table of plans that were scored.
+        """The table of what `climb` found.
 
         Args:
             problem: What was to be cut.
             how: What made the plans after the first.
-            found: Plans and their scores: one number each, or one a sample.
+            found: Plans and their scores.
         """
         table = problem.table
         allocation = problem.first.explanation.allocation
@@ -132,15 +128,8 @@ def try_plans(
         TargetError: If no allowed plan removes that much.
     """
     plans = proposals(problem, seed)
-    scores = []
-
-    def mean(alive, number):
-        scores.append(score(alive, number))
-        return float(np.mean(scores[-1]))
-
-    found = climb(plans, mean, count)
-    scored = [(alive, own) for (alive, _), own in zip(found, scores)]
-    candidates = Candidates.of(problem, plans.how, scored)
+    found = climb(plans, score, count)
+    candidates = Candidates.of(problem, plans.how, found)
     return candidates, found[candidates.best.number][0]
 
 

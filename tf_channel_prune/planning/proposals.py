@@ -29,6 +29,9 @@ from tf_channel_prune.planning.search import Prices
 from tf_channel_prune.planning.search import Ranking
 from tf_channel_prune.planning.search import cheapest_counts
 
+# Gives what a plan with a number scores: one number, or one number a sample,
+# the same samples for every plan. Larger is better.
+Score = Callable[[np.ndarray, int], float | np.ndarray]
 # How many times faster than another a group may go down.
 SPREAD = 10.0
 # The standard deviation of the logarithm of what stretches a curve.
@@ -177,14 +180,15 @@ class NearPlans:
 
 def climb(
     plans: Proposals,
-    score: Callable[[np.ndarray, int], float],
+    score: Score,
     count: int,
-) -> list[tuple[np.ndarray, float]]:
+) -> list[tuple[np.ndarray, float | np.ndarray]]:
     """Scores plans one after the other.
 
     Args:
         plans: Where they come from.
-        score: Gives the score of a plan and its number, larger for better.
+        score: Gives the score of a plan and its number; where it has one a
+            sample, the mean counts.
         count: How many to try.
 
     Returns:
@@ -194,7 +198,7 @@ def climb(
     for number in range(count):
         alive = plans.plan(number)
         found.append((alive, score(alive, number)))
-        plans.note(number, found[-1][1])
+        plans.note(number, float(np.mean(found[-1][1])))
     return found
 
 
