@@ -1,4 +1,4 @@
-"""The one family of errors that the package raises on purpose."""
+"""The errors that the package raises on purpose, and how others are quoted."""
 
 from __future__ import annotations
 

@@ -64,6 +64,12 @@ def test_a_function_is_the_operation_that_it_computes(case):
         assert slim.get_layer("one").filters < 8
 
 
+def test_moments_are_one_operation():
+    """tf_keras sees the functions that they call instead."""
+    nodes = graphs.read(model_of(Case("moments")), understood).nodes
+    assert "ops.Moments" in [node.kind for node in nodes]
+
+
 class Mixed(layers.Layer):
     """Weights, layers and functions of TensorFlow together."""
 
