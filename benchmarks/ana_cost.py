@@ -13,11 +13,14 @@ that of the curves, by the accuracy on the same images, as `tcp.prune(data=...)`
 takes them; seconds are then those of the analysis and of one plan. With several
 `--seeds`, each with a choice of images of its own, the last lines are the mean
 difference of both analyses and its standard error. MobileNetV2 (width 0.35,
-for 32 x 32 images) is trained for `--epochs` first.
+for 32 x 32 images) is trained for `--epochs` first. `--memory` runs the fast
+analysis alone and prints by how much the process grew, and `--kept 0` with it
+what it does where no tensors are kept from group to group.
 """
 
 import argparse
 import functools
+import resource
 import time
 
 import cifar10_arrays
@@ -30,6 +33,9 @@ from tf_channel_prune.analysis import RATIOS as NINE
 from tf_channel_prune.analysis import curves_of
 from tf_channel_prune.analysis import sizes_of
 from tf_channel_prune.analysis import steps
+from tf_channel_prune.graph import trial
+from tf_channel_prune.graph.prefixes import BYTES
+from tf_channel_prune.graph.prefixes import Prefixes
 from tf_channel_prune.graph.trial import Trials
 
 RATIOS = (0.3, 0.5, 0.7)
@@ -176,6 +182,20 @@ def compare(fast, full):
         print(f"| | fast - full{way} | | | {' | '.join(texts)} |")
 
 
+def memory(bench):
+    """Prints by how much the fast analysis lets the process grow."""
+    before = _peak()
+    _, evaluations = bench.fast()
+    print(
+        f"peak memory {before:.0f} -> {_peak():.0f} MiB, the work of "
+        f"{evaluations:.1f} full evaluations"
+    )
+
+
+def _peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -187,6 +207,8 @@ def parse():
     add("--validation", type=int, default=5000)
     add("--seeds", type=int, nargs="+", default=[0], help="of the images")
     add("--tried", action="store_true", help="try 16 plans, too")
+    add("--memory", action="store_true", help="of the fast analysis alone")
+    add("--kept", type=int, default=BYTES, help="bytes of tensors, at most")
     return parser.parse_args()
 
 
@@ -197,7 +219,11 @@ def main():
         model = mobilenet(data, flags.epochs)
     else:
         model = keras.models.load_model(flags.model)
+    trial.Prefixes = functools.partial(Prefixes, limit=flags.kept)
     bench = Bench(model, data, flags.images, flags.validation)
+    if flags.memory:
+        bench.choose(flags.seeds[0])
+        return memory(bench)
     print(
         "| images | analysis | seconds | full evaluations | "
         + " | ".join(f"validation % at {ratio}" for ratio in RATIOS)
