@@ -11,13 +11,14 @@ INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-backends fuzz lint coverage build-file clean
+.PHONY: help venv demo test test-oldest test-backends fuzz lint coverage build-file clean
 
 help:
 	@echo "make demo        prune a convolutional net on real digits, end to end"
 	@echo "make test        lint and the whole test suite"
 	@echo "make venv        only make $(VENV) and install the package in it"
 	@echo "make lint        ruff, without the tests"
+	@echo "make test-oldest  the whole test suite on the oldest versions that are allowed"
 	@echo "make coverage    prune every model of both applications (hours)"
 	@echo "make test-backends  the zoo and short fits on JAX and PyTorch, installed first"
 	@echo "make fuzz        $(COUNT) random models (COUNT=..., the first SEED=...)"
@@ -41,6 +42,9 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS)
 	@echo "make test: lint and all tests passed."
+
+test-oldest:
+	PIP_CONSTRAINT=tests/oldest.txt $(MAKE) test VENV=.venv-oldest
 
 test-backends: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[backends]'

@@ -9,12 +9,6 @@ from keras import tree
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.distillation import output_kind
 
-if not hasattr(keras, "distillation"):
-    raise PruningError(
-        f"Keras {keras.__version__} has no keras.distillation: distill= needs "
-        "Keras 3.12 or later."
-    )
-
 
 def distiller(student, teacher, settings, optimizer, compiled):
     """See `distillation.distiller`."""

@@ -63,16 +63,16 @@ def same_numbers(model, seed: int = 0):
 def _keras(seed):
     from keras.random import SeedGenerator
     from keras.src.backend.common import global_state
-    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
-    before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    name = "global_seed_generator"
+    before = global_state.get_global_attribute(name)
     global_state.set_global_attribute(
-        GLOBAL_SEED_GENERATOR, SeedGenerator(seed, name="repeated")
+        name, SeedGenerator(seed, name="repeated")
     )
     try:
         yield
     finally:
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, before)
+        global_state.set_global_attribute(name, before)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.initial_values import InitialValues
@@ -107,7 +108,6 @@ class Builder:
         name = block.name
         if block is not self.graph.root:
             name = self._name(block)
-        kind = self.internals.kind
         if type(block.model) is self.sequential and self._is_chain(block):
             layers = [
                 self.models[id(step.model)]
@@ -118,14 +118,26 @@ class Builder:
             model = self.internals.sequential(inputs[0], layers, name)
         else:
             given = dict(zip(block.inputs, inputs))
-            model = kind.Model(
+            model = self._functional(
                 self._filled(block.input_structure, given),
                 self._filled(block.output_structure, symbolic),
-                name=name,
+                name,
             )
         if not block.model.trainable:
             self.internals.freeze_alone(model)
         return model
+
+    def _functional(self, inputs, outputs, name):
+        try:
+            return self.internals.kind.Model(inputs, outputs, name=name)
+        except ValueError as error:
+            if "not connected" not in str(error):
+                raise
+            raise UnsupportedModelError(
+                f"Nothing in {name!r} reads one of its inputs once its layers "
+                "are opened, and Keras makes no such model before version 3.14 "
+                "(pip install --upgrade keras)."
+            ) from error
 
     def _is_chain(self, block) -> bool:
         previous = block.inputs

@@ -179,9 +179,10 @@ def _always(constant):
     return Setting("", lambda value, call: constant)
 
 
-def _one_axis(value, call):
-    """`tf.reverse` takes a list of axes, as `flip` does."""
-    return tuple(np.atleast_1d(_numbers(value, call)).tolist())
+def _one_or_more(value, call):
+    """`tf.reverse` takes a list of axes; `flip` does from Keras 3.14 on."""
+    axes = tuple(np.atleast_1d(_numbers(value, call)).tolist())
+    return axes[0] if len(axes) == 1 else axes
 
 
 def _squeezed(value, call):
@@ -445,7 +446,7 @@ TABLE: dict[str, Same] = {
         ("tensor",),
         {
             "axis": Setting(
-                "axis", _one_axis, lambda v, call: np.atleast_1d(v).tolist()
+                "axis", _one_or_more, lambda v, call: np.atleast_1d(v).tolist()
             )
         },
     ),
