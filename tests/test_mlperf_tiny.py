@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -24,11 +25,21 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 def test_half_of_the_flops_less_and_equal(name, tmp_path):
     import mlperf_tiny
+    import tf_keras
 
-    row = mlperf_tiny.check(MODELS / f"{name}.h5", 0.5, tmp_path)
+    path = MODELS / f"{name}.h5"
+    with h5py.File(path) as file:
+        made_with = str(file.attrs["keras_version"])
+    if _numbers(made_with) > _numbers(tf_keras.__version__):
+        pytest.skip(f"the file was written by tf_keras {made_with}")
+    row = mlperf_tiny.check(path, 0.5, tmp_path)
     assert 0.5 <= row["cut"] < 0.52
     # The test has power: pruning changed what the model says.
     assert row["changed"] > 0.1
+
+
+def _numbers(version):
+    return [int(number) for number in version.split(".")[:2]]
 
 
 def test_no_sample_is_measured_with_a_plan_that_was_chosen_on_it():

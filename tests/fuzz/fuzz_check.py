@@ -34,7 +34,8 @@ class Outcome:
 
     Attributes:
         status: `"passed"`, `"frozen"` (nothing can be cut), `"unfit"` (the
-            model itself makes NaN, or ignores its inputs) or `"failed"`.
+            model itself makes NaN, or ignores its inputs, which an older Keras
+            does not make again) or `"failed"`.
         detail: The error, for a failure.
         groups: How many groups could be cut.
         moved: Whether masks changed the outputs.
@@ -91,6 +92,8 @@ def try_program(lines: list[Line], seed: int, gradients=True) -> Outcome:
                 power=False,
             )
     except Exception as error:  # whatever it is, it is what we look for
+        if "Keras makes no such model" in str(error):
+            return Outcome("unfit")
         kind = f"{type(error).__name__}: {str(error)[:300]}"
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{last.filename.rsplit('/', 1)[-1]}:{last.name}"
