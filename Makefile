@@ -64,4 +64,4 @@ build-file: $(INSTALLED)
 	$(BIN)/python tools/update_build.py
 
 clean:
-	rm -rf $(VENV) runs build .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest runs build .pytest_cache .ruff_cache

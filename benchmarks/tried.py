@@ -26,23 +26,11 @@ from choice import write
 from cifar10_masked import TRIED
 
 from tf_channel_prune.masking.trials import plan_scorer
+from tf_channel_prune.planning.candidates import Candidates
 from tf_channel_prune.planning.proposals import climb
 from tf_channel_prune.planning.proposals import proposals
 
 ERRORS = (0.0, 0.5, 1.0, 1.5, 2.0)
-
-
-def taken(scores, errors):
-    """Which plan a number of standard errors takes.
-
-    Args:
-        scores: By plan and sample, that of the curves first.
-        errors: The number.
-    """
-    gains = scores - scores[0]
-    means = gains.mean(axis=1)
-    least = errors * gains.std(axis=1, ddof=1) / np.sqrt(gains.shape[1])
-    return int(np.where(means > least, means, 0.0).argmax())
 
 
 def judged(bench, name, ratio, seed, curves):
@@ -53,9 +41,12 @@ def judged(bench, name, ratio, seed, curves):
     def score(alive, number):
         return measure(alive)
 
-    found = climb(proposals(problem, seed), score, TRIED)
-    scores = np.stack([row for _, row in found])
-    chosen = {str(errors): taken(scores, errors) for errors in ERRORS}
+    plans = proposals(problem, seed)
+    found = climb(plans, score, TRIED)
+    candidates = Candidates.of(problem, plans.how, found)
+    chosen = {
+        str(errors): candidates.best_by(errors).number for errors in ERRORS
+    }
     known = {
         number: bench.recalibrated(found[number][0], "val", seed)
         for number in {0, *chosen.values()}

@@ -79,16 +79,20 @@ class Candidates:
 
     @property
     def best(self) -> Candidate:
+        """The one that is taken: see `best_by`, with `ERRORS`."""
+        return self.best_by(ERRORS)
+
+    def best_by(self, errors: float) -> Candidate:
         """The one with the best score; of equal ones the first.
 
-        The first plan stays where no other is better by more than `ERRORS`
+        The first plan stays where no other is better by more than so many
         standard errors.
         """
         first = self.rows[0]
         better = [
             row
             for row in self.rows
-            if row.score - first.score > ERRORS * row.error
+            if row.score - first.score > errors * row.error
         ]
         return max(better or [first], key=lambda row: (row.score, -row.number))
 
