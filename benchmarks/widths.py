@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=10)
     flags = parser.parse_args()
     from tf_channel_prune.latency import in_turns
-    from tf_channel_prune.latency.targets import fastest
+    from tf_channel_prune.latency.timing import fastest
 
     models = [layer(width) for width in flags.widths]
     lite = in_turns(models, "litert", seconds=flags.seconds)

@@ -1,7 +1,5 @@
 """A table of latencies is measured point by point, and goes on after a kill."""
 
-import time
-
 import keras
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import StaleFileError
 from tf_channel_prune.errors import TargetError
-from tf_channel_prune.latency.targets import fastest
 from tf_channel_prune.masking import Masks
 
 
@@ -190,19 +187,3 @@ def test_a_function_measures_files(tmp_path):
         latency.target_for(lambda file: "fast").time(small)
     with pytest.raises(PruningError, match="target='gpu'"):
         latency.target_for("gpu")
-
-
-def test_waiting_does_not_count_in_one_thread():
-    def wait():
-        time.sleep(0.01)
-
-    def work():
-        end = time.thread_time() + 0.01
-        while time.thread_time() < end:
-            pass
-
-    waited, worked = fastest(
-        [wait, work], 0.1, latency.target_for("litert").clock
-    )
-    assert waited < worked
-    assert latency.target_for("litert", 2).clock is time.perf_counter

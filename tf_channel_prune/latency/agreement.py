@@ -11,7 +11,7 @@ from tf_channel_prune.cost.latency_table import LatencyTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.latency.filling import for_one_sample
 from tf_channel_prune.latency.targets import WHOLE_SECONDS
-from tf_channel_prune.latency.targets import fastest
+from tf_channel_prune.latency.timing import fastest
 from tf_channel_prune.masking import Masks
 
 

@@ -22,7 +22,7 @@ from tf_channel_prune.graph import concrete_shapes
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.parts import part
 from tf_channel_prune.latency.targets import WHOLE_SECONDS
-from tf_channel_prune.latency.targets import fastest
+from tf_channel_prune.latency.timing import fastest
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.limits import auto_divisor
 from tf_channel_prune.transform.slim import Cut

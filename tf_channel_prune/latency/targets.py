@@ -1,8 +1,7 @@
 """What models run on, and how long one sample takes there.
 
-The latency of a model is the fastest of many runs: whatever else the machine
-does can only add to it. Where all work is in the calling thread, the clock is
-that thread's processor time, so that waiting for other programs does not count.
+Where all work is in the calling thread, the clock is that thread's processor
+time, so that waiting for other programs does not count.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from tf_channel_prune.export.lite import interpreter
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.latency.timing import fastest
+from tf_channel_prune.latency.timing import processor_clock
 
-LEAST_RUNS = 5
 # Of one measurement; a whole model gets more.
 SECONDS = 0.1
 WHOLE_SECONDS = 2.0
@@ -59,7 +59,7 @@ class LiteRT:
     def __init__(self, threads):
         self.threads = threads
         alone = threads in (None, 1)
-        self.clock = time.thread_time if alone else time.perf_counter
+        self.clock = processor_clock() if alone else time.perf_counter
 
     def versions(self) -> dict[str, str]:
         return _versions("tensorflow", "ai-edge-litert", "keras")
@@ -193,32 +193,6 @@ def _need_tensorflow() -> None:
             "Latencies are measured on the TensorFlow backend of Keras: set "
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )
-
-
-def fastest(
-    runners, seconds: float, clock: Callable[[], float] = time.perf_counter
-) -> list[float]:
-    """The fastest run of each, in microseconds, run in turns.
-
-    Args:
-        runners: Functions without arguments.
-        seconds: How long to measure, for all of them together; each runs at
-            least `LEAST_RUNS` times.
-        clock: What a run is timed with, in seconds.
-    """
-    for run in runners:
-        run()
-        run()
-    best = [np.inf] * len(runners)
-    end = time.perf_counter() + seconds
-    done = 0
-    while done < LEAST_RUNS or time.perf_counter() < end:
-        for k, run in enumerate(runners):
-            start = clock()
-            run()
-            best[k] = min(best[k], clock() - start)
-        done += 1
-    return [1e6 * value for value in best]
 
 
 def measure(
