@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from rule_checks import prune_and_compare
 from rule_checks import randomise
 from rule_checks import sizes
@@ -94,9 +95,68 @@ def test_embedding():
     assert sizes(channels) == {"a": 4, "m": 6}
 
 
-def test_a_lambda_is_tried():
-    import tensorflow as tf
+def hard_swish(x):
+    return x * tf.nn.relu6(x + 3) / 6
 
+
+def swish(x):
+    """Like Keras' own by its name only."""
+    return x * tf.sigmoid(x) + 0.5
+
+
+def centred(x):
+    return x - tf.reduce_mean(x, axis=-1, keepdims=True)
+
+
+ACTIVATED = {
+    "convolution": lambda f: layers.Conv1D(6, 2, activation=f, name="m"),
+    "separable": lambda f: layers.SeparableConv1D(6, 2, activation=f, name="m"),
+    "dense": lambda f: layers.Dense(6, activation=f, name="m"),
+    "activation": lambda f: layers.Activation(f, name="m"),
+}
+
+
+def activated(make, function):
+    inputs = tf_keras.Input(SEQUENCE)
+    x = layers.Dense(6, name="a")(inputs)
+    x = layers.Dense(2, name="z")(make(function)(x))
+    return randomise(tf_keras.Model(inputs, x))
+
+
+@pytest.mark.parametrize("row", ACTIVATED)
+@pytest.mark.parametrize("function", [hard_swish, swish, tf.sin, tf.nn.relu])
+def test_an_activation_of_the_users_own(row, function):
+    model = activated(ACTIVATED[row], function)
+    channels, _, slim = prune_and_compare(model)
+    assert set(sizes(channels).values()) == {6}
+    assert len(channels.prunable) == (1 if row == "activation" else 2)
+    assert model.get_layer("m").activation is function
+    kept = tf_keras.activations.serialize(slim.get_layer("m").activation)
+    assert kept == ("relu" if function is tf.nn.relu else "linear")
+
+
+@pytest.mark.parametrize("row", ACTIVATED)
+def test_an_activation_over_channels_mixes_them(row):
+    channels, _, _ = prune_and_compare(activated(ACTIVATED[row], centred))
+    frozen = {g.name: g.reason for g in channels.groups if g.frozen}
+    mixed = "a" if row == "activation" else "m"
+    assert "mixes it" in frozen[mixed]
+
+
+def test_an_activation_stays_where_a_keras_mask_passes_it():
+    words = tf_keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 4, mask_zero=True, name="a")(words)
+    x = layers.Dense(6, activation=hard_swish, name="m")(x)
+    x = layers.LSTM(3, name="z")(x)
+    given = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 0]])
+    model = randomise(tf_keras.Model(words, x))
+    channels, _, _ = prune_and_compare(model, inputs=given)
+    assert sizes(channels) == {"a": 4}
+    frozen = {g.name: g.reason for g in channels.groups if g.frozen}
+    assert "'hard_swish', which has no rule" in frozen["m"]
+
+
+def test_a_lambda_is_tried():
     inputs = tf_keras.Input((5, 3))
     x = layers.Dense(4, name="a")(inputs)
     x = layers.Lambda(lambda x: tf.math.asinh(x), name="m")(x)

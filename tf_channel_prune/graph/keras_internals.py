@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
+import sys
 import tempfile
 
 import keras
@@ -18,6 +19,7 @@ from keras import tree
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph.own_objects import made_by
 
 OLDEST = (3, 12)  # as in setup.cfg
 
@@ -480,7 +482,9 @@ def made_like(operation, config):
     config = {key: v for key, v in config.items() if key not in late}
     # What it holds ran in this process before.
     with SafeModeScope(False):
-        made = cls.from_config(config)
+        made = made_by(
+            cls.from_config, sys.modules[__name__], operation, config
+        )
     if "dtype" in late:
         made.dtype_policy = operation.dtype_policy
     if "name" in late:
@@ -516,39 +520,16 @@ def freeze_alone(model) -> None:
     model._trainable = False
 
 
-def compile_like(old, new) -> None:
-    """Compiles `new` with the optimizer, loss and metrics of `old`.
-
-    The optimizer is a new one with the same settings and no state.
-    """
-    if not getattr(old, "compiled", False) or old.optimizer is None:
-        return
-    raw = old._compile_config.config
-    optimizer = old.optimizer
-    inner = getattr(optimizer, "inner_optimizer", None)
-    wrapped = hasattr(raw["optimizer"], "inner_optimizer")
+def optimizer_to_copy(model):
+    """The optimizer that a copy should have; None where there is none."""
+    if not getattr(model, "compiled", False) or model.optimizer is None:
+        return None
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    given = model._compile_config.config["optimizer"]
     # A loss scale that Keras added by itself is added again.
-    source = optimizer if inner is None or wrapped else inner
-    config = source.get_config()
-    new.compile(
-        **{
-            **raw,
-            "optimizer": type(source).from_config(config),
-            "metrics": _fresh_metrics(raw.get("metrics")),
-            "weighted_metrics": _fresh_metrics(raw.get("weighted_metrics")),
-        }
-    )
-
-
-def _fresh_metrics(metrics):
-    """The same metrics without the state of the old model's."""
-
-    def fresh(metric):
-        if isinstance(metric, keras.metrics.Metric):
-            return type(metric).from_config(metric.get_config())
-        return metric
-
-    return tree.map_structure(fresh, metrics)
+    if inner is None or hasattr(given, "inner_optimizer"):
+        return model.optimizer
+    return inner
 
 
 def load(path, custom_objects, compiled, safe_mode):

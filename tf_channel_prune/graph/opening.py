@@ -77,13 +77,34 @@ def open_call(operation, keras_node, known=None) -> Opened:
     return records.best(operation, records.Call(shapes, arguments, problem))
 
 
-# What gives `activation(...)` of something else.
-_ACTIVATED = tuple(
-    getattr(keras.layers, name)
-    for name in "Activation Dense EinsumDense Conv1D Conv2D Conv3D "
-    "Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D "
-    "DepthwiseConv2D SeparableConv1D SeparableConv2D".split()
-)
+# Layers that give `activation(...)` of something else.
+_ACTIVATED = (
+    "Activation Dense EinsumDense Conv1D Conv2D Conv3D Conv1DTranspose "
+    "Conv2DTranspose Conv3DTranspose DepthwiseConv1D DepthwiseConv2D "
+    "SeparableConv1D SeparableConv2D"
+).split()
+
+
+def own_activation(layer, internals):
+    """The function of the user's own that a layer applies to its outputs.
+
+    Args:
+        layer: A layer that a rule knows.
+        internals: Of its Keras.
+
+    Returns:
+        The function; None if there is none, or it stays in the layer.
+    """
+    room = internals.kind.layers
+    function = getattr(layer, "activation", None)
+    if (
+        not isinstance(layer, tuple(getattr(room, n) for n in _ACTIVATED))
+        or internals.is_from_keras(function)
+        or isinstance(function, room.Layer)
+        or layer.activity_regularizer is not None
+    ):
+        return None
+    return function
 
 
 def open_activation(layer, keras_node) -> Opened | None:
@@ -97,16 +118,10 @@ def open_activation(layer, keras_node) -> Opened | None:
         The calls inside; None if there is no such function, or it stays in
         the layer.
     """
-    function = getattr(layer, "activation", None)
+    function = own_activation(layer, keras_internals)
     output = keras_node.outputs[0]
-    if (
-        not isinstance(layer, _ACTIVATED)
-        or keras_internals.is_from_keras(function)
-        or isinstance(function, keras.layers.Layer)
-        or layer.activity_regularizer is not None
-        # Operations would lose it.
-        or implicit_masks.of(output) is not None
-    ):
+    # Operations would lose a mask.
+    if function is None or implicit_masks.of(output) is not None:
         return None
 
     def arguments(shapes):

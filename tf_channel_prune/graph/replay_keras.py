@@ -13,6 +13,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
+from tf_channel_prune.graph.compilation import compile_like
 from tf_channel_prune.graph.initial_values import InitialValues
 from tf_channel_prune.graph.names import joined
 from tf_channel_prune.graph.read_keras import weights_of
@@ -66,7 +67,7 @@ class Builder:
     def whole(self):
         """The whole model, compiled like the one that was read."""
         model = self.build(self.graph.root)
-        self.internals.compile_like(self.graph.root.model, model)
+        compile_like(self.internals, self.graph.root.model, model)
         return model
 
     def build(self, block: Block, given=None):

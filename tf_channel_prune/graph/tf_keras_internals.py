@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
 
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph.opening import OpenedModel
+from tf_channel_prune.graph.own_objects import made_by
 from tf_channel_prune.graph.structure import map_arguments
 
 kind = tf_keras
@@ -99,6 +102,29 @@ def is_layer(operation) -> bool:
 def config(operation) -> dict:
     """The constructor arguments of a layer or an operation."""
     return operation.get_config()
+
+
+def is_from_keras(function) -> bool:
+    """Whether an activation is none or one of Keras' own.
+
+    So is `tf.nn.relu`: a config names it like that of Keras.
+    """
+    room = getattr(function, "__module__", type(function).__module__)
+    room = room.split(".")[0]
+    known = hasattr(tf_keras.activations, getattr(function, "__name__", ""))
+    return (
+        function is None
+        or room in ("keras", "tf_keras")
+        or (room == "tensorflow" and known)
+    )
+
+
+def linear(layer):
+    """A layer without its activation; it has the same variables."""
+    # Keras copies a layer by saving it.
+    made = object.__new__(type(layer))
+    vars(made).update(vars(layer), activation=tf_keras.activations.linear)
+    return made
 
 
 def tensor_facts(tensor):
@@ -283,7 +309,8 @@ def made_like(operation, config):
     they use; they are given as they are.
     """
     if type(operation) is not tf_keras.layers.Lambda:
-        return from_config(type(operation), config)
+        make = functools.partial(from_config, type(operation))
+        return made_by(make, sys.modules[__name__], operation, config)
     return tf_keras.layers.Lambda(
         operation.function,
         operation._output_shape,
@@ -408,32 +435,8 @@ def reading(layer, values):
             vars(part)[name] = variable
 
 
-def compile_like(old, new) -> None:
-    """Compiles `new` with the optimizer, loss and metrics of `old`.
-
-    The optimizer is a new one with the same settings and no state.
-    """
-    if not getattr(old, "_is_compiled", False) or old.optimizer is None:
-        return
-    raw = old._compile_config.config
-    optimizer = old.optimizer
-    source = getattr(optimizer, "inner_optimizer", optimizer)
-    new.compile(
-        **{
-            **raw,
-            "optimizer": type(source).from_config(source.get_config()),
-            "metrics": _fresh_metrics(raw.get("metrics")),
-            "weighted_metrics": _fresh_metrics(raw.get("weighted_metrics")),
-        }
-    )
-
-
-def _fresh_metrics(metrics):
-    """The same metrics without the state of the old model's."""
-
-    def fresh(metric):
-        if isinstance(metric, tf_keras.metrics.Metric):
-            return type(metric).from_config(metric.get_config())
-        return metric
-
-    return map_arguments(fresh, metrics)
+def optimizer_to_copy(model):
+    """The optimizer that a copy should have; None where there is none."""
+    if not getattr(model, "_is_compiled", False) or model.optimizer is None:
+        return None
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)

@@ -15,6 +15,7 @@ from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph.opening import Opened
 from tf_channel_prune.graph.opening import OpenedModel
+from tf_channel_prune.graph.opening import own_activation
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -77,8 +78,18 @@ def _masked(tensor) -> bool:
     return getattr(tensor, "_keras_mask", None) is not None
 
 
-def open_activation(layer, call) -> None:
-    """Activations stay in their layers."""
+def open_activation(layer, call) -> Opened | None:
+    """Opens an activation that is a function of the user's own.
+
+    Arguments are those of `opening.open_activation`.
+    """
+    function = own_activation(layer, tf_keras_internals)
+    # Operations would lose a mask.
+    if function is None or _may_be_masked(call.outputs):
+        return None
+    alone = tf_keras.layers.Activation(function, dtype=call.outputs[0].dtype)
+    opened = _record(alone, call.outputs, {})
+    return None if opened.nodes is None else opened
 
 
 def open_model(model):

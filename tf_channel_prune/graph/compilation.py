@@ -1,0 +1,71 @@
+"""Compiles a copy of a model as the model is compiled."""
+
+from __future__ import annotations
+
+import logging
+
+from tf_channel_prune.errors import what_it_says
+from tf_channel_prune.graph.own_objects import made_by
+from tf_channel_prune.graph.structure import map_arguments
+
+log = logging.getLogger("tf_channel_prune")
+
+
+def compile_like(internals, old, new) -> None:
+    """Compiles `new` with the optimizer, loss and metrics of `old`.
+
+    The optimizer is a new one with the same settings and no state; metrics
+    are new ones too. Where one of them cannot be made again, `new` stays
+    uncompiled, and a warning says so.
+
+    Args:
+        internals: Of the models' Keras.
+        old, new: The models.
+    """
+    optimizer = internals.optimizer_to_copy(old)
+    if optimizer is None:
+        return
+    raw = old._compile_config.config
+
+    def again(value):
+        if isinstance(value, internals.kind.metrics.Metric):
+            return _again(internals, value)
+        return value
+
+    try:
+        given = {
+            "optimizer": _optimizer(internals, optimizer),
+            **{
+                name: map_arguments(again, raw.get(name))
+                for name in ("metrics", "weighted_metrics")
+            },
+        }
+    except Exception as error:  # users write get_config
+        log.warning(
+            "The copy of model %r is not compiled (%s): compile it before "
+            "training, or give the optimizer and the metrics a get_config() "
+            "that returns their constructors' arguments.",
+            old.name,
+            what_it_says(error)[:200],
+        )
+        return
+    new.compile(**{**raw, **given})
+
+
+def _optimizer(internals, optimizer):
+    """An optimizer with the same settings, and the very same schedule."""
+    schedule = getattr(optimizer, "_learning_rate", None)
+    schedules = internals.kind.optimizers.schedules
+    if not isinstance(schedule, schedules.LearningRateSchedule):
+        return _again(internals, optimizer)
+    # A schedule needs no config to train with, and few have one.
+    twin = object.__new__(type(optimizer))
+    vars(twin).update(vars(optimizer), _learning_rate=0.0)
+    config = {**twin.get_config(), "learning_rate": schedule}
+    return made_by(type(optimizer).from_config, internals, twin, config)
+
+
+def _again(internals, thing):
+    """An optimizer or a metric like another, without its state."""
+    make = type(thing).from_config
+    return made_by(make, internals, thing, thing.get_config())
