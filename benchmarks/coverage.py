@@ -79,7 +79,7 @@ def settled(model, side):
     import numpy as np
 
     import tf_channel_prune as tcp
-    from tf_channel_prune.transform.verify import Reference
+    from tf_channel_prune.graph.outputs import Reference
 
     rng = np.random.default_rng(0)
     images = rng.normal(size=(16, side, side, 3)).astype("float32")

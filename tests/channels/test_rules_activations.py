@@ -109,7 +109,7 @@ MIXING = {
     "of the user, by NumPy": (
         lambda: layers.Activation(_flip_values, name="m"),
         {},
-        "m applies the activation '_flip_values', which has no rule",
+        "m applies the activation 'own _flip_values', which has no rule",
     ),
 }
 

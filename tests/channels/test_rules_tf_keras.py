@@ -153,7 +153,7 @@ def test_an_activation_stays_where_a_keras_mask_passes_it():
     channels, _, _ = prune_and_compare(model, inputs=given)
     assert sizes(channels) == {"a": 4}
     frozen = {g.name: g.reason for g in channels.groups if g.frozen}
-    assert "'hard_swish', which has no rule" in frozen["m"]
+    assert "'own hard_swish', which has no rule" in frozen["m"]
 
 
 def test_a_lambda_is_tried():

@@ -32,8 +32,8 @@ from opened_layers import state
 from opened_layers import tokens
 
 from tf_channel_prune.api import channels_of
+from tf_channel_prune.transform import compare
 from tf_channel_prune.transform import make_slim
-from tf_channel_prune.transform.verify import compare
 
 
 def two_tensors():

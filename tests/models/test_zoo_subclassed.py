@@ -15,8 +15,8 @@ from opened_layers import state
 
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.transform import compare
 from tf_channel_prune.transform import make_slim
-from tf_channel_prune.transform.verify import compare
 
 
 class Subclassed(keras.Model):

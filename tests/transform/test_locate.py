@@ -8,6 +8,7 @@ from model_checks import random_alive
 
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.graph import outputs
 from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
@@ -66,7 +67,7 @@ def test_rounding_is_told_from_what_is_wrong(wrong, caplog):
     for weight in model.weights:
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     masks, alive, slim = made(model)
-    expected = verify.references(masks.model, masks.channels.graph)
+    expected = outputs.references(masks.model, masks.channels.graph)
     assert not expected[0].difference(slim).equal
     if wrong:
         bias = slim.get_layer("d7").bias

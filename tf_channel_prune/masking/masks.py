@@ -15,6 +15,7 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.carrying import Carrier
+from tf_channel_prune.graph.copies import check_copy
 
 
 def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
@@ -29,10 +30,17 @@ def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
 
     Returns:
         A new model with weights of its own; the masked ones are zero.
+
+    Raises:
+        VerificationError: If the copy, before anything more is masked, does
+            not give what the model gives.
     """
+    living = np.ones(channels.unit_count, bool)
     if alive is None:
-        alive = np.ones(channels.unit_count, bool)
-    table = np.append(alive, True)
+        alive = living
+    if any(node.holder is not None for node in channels.graph.nodes):
+        living = Masks(channels.graph.root.model, channels).alive()
+    table = np.array([[*living, True], [*alive, True]], bool)
     prunable = np.zeros(channels.unit_count + 1, bool)
     for group in channels.prunable:
         prunable[group.units] = True
@@ -41,18 +49,22 @@ def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
         calls.setdefault(id(node.operation), []).append(node)
 
     carrier = Carrier(channels.graph)
+    held: list[tuple] = []
 
     def hold(node, layer):
         from tf_channel_prune.masking import holders
 
         carrier.hold(node, layer)
         mine = {
-            key: table[units]
+            key: table[:, units]
             for key, units in channels.mask_units(node).items()
             if prunable[units].any()
         }
         if not mine:
             return layer
+        before, after = (
+            {key: masks[k] for key, masks in mine.items()} for k in (0, 1)
+        )
         # Every call of a shared layer has a say: `hold` sees only the first.
         guarded = {
             name
@@ -61,9 +73,17 @@ def make_sparse(channels: Channels, alive=None, keep_optimizer=False):
         }
         watches = any(name == INPUT for name, _ in mine)
         form = channels.form(node) if watches else None
-        return holders.wrap(channels.graph, layer, mine, sorted(guarded), form)
+        holder = holders.wrap(
+            channels.graph, layer, before, sorted(guarded), form
+        )
+        held.append((holder, before, after))
+        return holder
 
     sparse = graphs.replay(channels.graph, hold=hold)
+    check_copy(channels.graph, sparse, understood)
+    for holder, before, after in held:
+        if any((before[key] != after[key]).any() for key in after):
+            holder.set_masks(after)
     if keep_optimizer:
         carrier.carry(sparse, lambda weight, array: array)
         Masks(sparse).clear_slots(sparse.optimizer)
@@ -78,7 +98,9 @@ def copied(model, channels: Channels):
         channels: Its labels.
     """
     if all(node.holder is None for node in channels.graph.nodes):
-        return graphs.replay(channels.graph)
+        copy = graphs.replay(channels.graph)
+        check_copy(channels.graph, copy, understood)
+        return copy
     masks = Masks(model, channels)
     return make_sparse(masks.channels, masks.alive())
 

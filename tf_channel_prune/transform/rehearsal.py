@@ -7,10 +7,10 @@ import numpy as np
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.graph.outputs import references
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.transform.slim import make_slim
 from tf_channel_prune.transform.verify import check_equal
-from tf_channel_prune.transform.verify import references
 
 # The hardest that an analysis does, and one where enough of the model is
 # left for its outputs to say something.

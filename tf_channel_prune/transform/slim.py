@@ -7,9 +7,9 @@ import numpy as np
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.graph.carrying import Carrier
+from tf_channel_prune.graph.outputs import references
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.transform.verify import check_equal
-from tf_channel_prune.transform.verify import references
 
 
 def transform(sparse, samples=None, keep_optimizer=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.scope import Scope
+from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph.structure import Node
 
 # f(0) = 0: a masked channel stays zero through them.
@@ -21,25 +22,34 @@ ZERO_MOVES = frozenset(
 ELEMENTWISE = ZERO_STAYS | ZERO_MOVES
 
 
-def activation_name(value) -> str:
-    """The name of an activation as a config or a layer holds it."""
-    if value is None:
-        return "linear"
-    if isinstance(value, str):
-        return value
+def activation_name(scope: Scope, layer, config: dict, key: str) -> str:
+    """The name of an activation that a layer applies.
+
+    A function of the user's own may be called like one of Keras and be
+    nothing like it, so its name here is none of Keras'.
+
+    Args:
+        scope: The walk.
+        layer: The layer, or the cell.
+        config: Its config.
+        key: The argument that it is given by.
+    """
+    value = config.get(key)
+    name = "linear" if value is None else value
     if isinstance(value, dict):
         inner = value.get("config")
-        return inner if isinstance(inner, str) else value["class_name"]
-    return getattr(value, "__name__", type(value).__name__)
+        name = inner if isinstance(inner, str) else value["class_name"]
+    known = flavours.internals(scope.graph).is_from_keras
+    return name if known(getattr(layer, key, None)) else f"own {name}"
 
 
-def activated(node: Node, scope: Scope, axes: dict, zero: bool, value):
-    """Sets the output's labels after an activation given by its config.
+def activated(node: Node, scope: Scope, axes: dict, zero: bool):
+    """Sets the output's labels after the activation of a layer.
 
     An activation over an axis (softmax) or an unknown one freezes the labels
     on the axes that it may mix.
     """
-    name = activation_name(value)
+    name = activation_name(scope, node.operation, node.config, "activation")
     if name in ELEMENTWISE:
         scope.output(node, axes, zero and name in ZERO_STAYS)
         return
@@ -62,9 +72,7 @@ class ActivationRule(Rule):
 
     def label(self, node, scope):
         labels = scope.input(node)
-        activated(
-            node, scope, labels.axes, labels.zero, node.config["activation"]
-        )
+        activated(node, scope, labels.axes, labels.zero)
 
 
 # Activations that are layers or operations of their own, by kind.

@@ -35,7 +35,7 @@ def spatial_axes(node, rank: int):
 
 def _finish(node, scope, axis, vector):
     axes = {} if vector is None else {axis: vector}
-    activated(node, scope, axes, True, node.config.get("activation"))
+    activated(node, scope, axes, True)
 
 
 @register("Conv1D", "Conv2D", "Conv3D")

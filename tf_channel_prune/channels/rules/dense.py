@@ -25,7 +25,7 @@ class DenseRule(Rule):
         zero = not axes or (labels.zero and node.weight("bias") is None)
         if vector is not None:
             axes[last] = vector
-        activated(node, scope, axes, zero, node.config.get("activation"))
+        activated(node, scope, axes, zero)
 
     def slim(self, node, kept):
         return Change({"units": kept.weight(node, "kernel", 1)})

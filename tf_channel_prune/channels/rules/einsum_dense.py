@@ -62,7 +62,7 @@ class EinsumDenseRule(Rule):
             and (biased is None or outgoing[axis] in biased)
             for axis in axes
         )
-        activated(node, scope, axes, zero, node.config.get("activation"))
+        activated(node, scope, axes, zero)
 
     def _parse(self, node, rank):
         return parse(node.config["equation"], rank)

@@ -36,10 +36,19 @@ CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}
 
 
 class _Cell:
-    """The weights of one cell of a node, found by the end of their names."""
+    """The weights of one cell of a node, found by the end of their names.
 
-    def __init__(self, node, kind: str, config: dict, start: str = ""):
+    Args:
+        node: The layer's call.
+        kind: The layer's kind, one of `GATES`.
+        layer: The layer, or the cell.
+        config: Its config.
+        start: What the names of its weights begin with.
+    """
+
+    def __init__(self, node, kind: str, layer, config: dict, start: str = ""):
         self.node = node
+        self.layer = layer
         self.gates = GATES[kind]
         self.config = config
         mine = [w for w in node.weights if w.name.startswith(start)]
@@ -58,17 +67,20 @@ class _Cell:
         scope.carry(self.node, self.bias, -1, gates)
         return vector
 
-    def mixing(self) -> str | None:
+    def mixing(self, scope) -> str | None:
         """The activation that is not one element at a time, if any."""
         for key in ("activation", "recurrent_activation"):
-            name = activation_name(self.config.get(key, "linear"))
+            name = self._activation(scope, key)
             if name not in ELEMENTWISE:
                 return name
         return None
 
-    def zero(self) -> bool:
+    def zero(self, scope) -> bool:
         """Whether a masked unit that starts at zero stays there."""
-        return activation_name(self.config.get("activation")) in ZERO_STAYS
+        return self._activation(scope, "activation") in ZERO_STAYS
+
+    def _activation(self, scope, key) -> str:
+        return activation_name(scope, self.layer, self.config, key)
 
     def work(self, node, window_axes) -> list[Product]:
         """Both products, at every step."""
@@ -115,7 +127,7 @@ class _RecurrentRule(Rule):
         return all(labels.zero for labels in states)
 
     def freeze_mixing(self, node, scope, cell, vector):
-        mixing = cell.mixing()
+        mixing = cell.mixing(scope)
         if mixing is not None:
             scope.space.freeze(
                 vector, f"{node.name} applies {mixing!r} over its units"
@@ -130,7 +142,7 @@ class RecurrentRule(_RecurrentRule):
         cell = self._cell(node)
         vector = cell.label(scope, self.incoming(node, scope, -1))
         states = self.states(node, scope)
-        zero = self.start(node, scope, vector, states, -1) and cell.zero()
+        zero = self.start(node, scope, vector, states, -1) and cell.zero(scope)
         self.freeze_mixing(node, scope, cell, vector)
         for position in range(len(node.outputs)):
             last = len(scope.shape(node, position)) - 1
@@ -138,7 +150,8 @@ class RecurrentRule(_RecurrentRule):
             scope.output(node, axes, zero, position)
 
     def _cell(self, node):
-        return _Cell(node, node.kind_in(GATES), node.config)
+        kind = node.kind_in(GATES)
+        return _Cell(node, kind, node.operation, node.config)
 
     def slim(self, node, kept):
         name = self._cell(node).recurrent.name
@@ -161,7 +174,8 @@ class CellRule(RecurrentRule):
 
     def _cell(self, node):
         cell = node.config["cell"]
-        return _Cell(node, CELLS[cell["class_name"]], cell["config"])
+        kind = CELLS[cell["class_name"]]
+        return _Cell(node, kind, node.operation.cell, cell["config"])
 
     def slim(self, node, kept):
         cell = copy.deepcopy(node.config["cell"])
@@ -182,7 +196,9 @@ class ConvLSTMRule(_RecurrentRule):
         vector = cell.label(scope, self.incoming(node, scope, axis))
         states = self.states(node, scope)
         axis = channel_axis(node, rank - 1)
-        zero = self.start(node, scope, vector, states, axis) and cell.zero()
+        zero = self.start(node, scope, vector, states, axis) and cell.zero(
+            scope
+        )
         self.freeze_mixing(node, scope, cell, vector)
         for position in range(len(node.outputs)):
             sequence = len(scope.shape(node, position)) == rank
@@ -190,7 +206,8 @@ class ConvLSTMRule(_RecurrentRule):
             scope.output(node, axes, zero, position)
 
     def _cell(self, node):
-        return _Cell(node, node.kind_in(GATES), node.config)
+        kind = node.kind_in(GATES)
+        return _Cell(node, kind, node.operation, node.config)
 
     def slim(self, node, kept):
         name = self._cell(node).recurrent.name
@@ -226,7 +243,7 @@ class BidirectionalRule(_RecurrentRule):
         for cell, own in zip(self._cells(node), (states[:half], states[half:])):
             vector = cell.label(scope, incoming)
             zeros.append(self.start(node, scope, vector, own, -1))
-            zeros[-1] = zeros[-1] and cell.zero()
+            zeros[-1] = zeros[-1] and cell.zero(scope)
             self.freeze_mixing(node, scope, cell, vector)
             vectors.append(vector)
         scope.space.unite(*vectors, f"{node.name} pairs its two directions")
@@ -264,9 +281,12 @@ class BidirectionalRule(_RecurrentRule):
                 starts.append(start)
         config = node.config
         backward = config.get("backward_layer") or config["layer"]
+        layers = (node.operation.forward_layer, node.operation.backward_layer)
         return [
-            _Cell(node, part["class_name"], part["config"], start)
-            for part, start in zip((config["layer"], backward), starts)
+            _Cell(node, part["class_name"], layer, part["config"], start)
+            for part, layer, start in zip(
+                (config["layer"], backward), layers, starts
+            )
         ]
 
     def slim(self, node, kept):

@@ -1,0 +1,113 @@
+"""A copy that is another model is refused, with the layer to blame."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_channel_prune as tcp
+from tf_channel_prune.errors import VerificationError
+
+tf_keras = pytest.importorskip("tf_keras")
+BOTH = pytest.mark.parametrize(
+    "kind", [keras, tf_keras], ids=lambda k: k.__name__
+)
+
+
+def forgetful(kind):
+    """A layer whose config leaves an argument out."""
+
+    class Scaled(kind.layers.Layer):
+        def __init__(self, by=1.0, **options):
+            super().__init__(**options)
+            self.by = by
+
+        def call(self, x):
+            return np.float32(self.by) * x
+
+        def get_config(self):
+            return {"name": self.name}
+
+    return Scaled
+
+
+def around(kind, layer, **options):
+    inputs = kind.Input((4,), **options)
+    x = kind.layers.Dense(8, activation="relu", name="a")(inputs)
+    return kind.Model(inputs, kind.layers.Dense(2, name="z")(layer(x)))
+
+
+@BOTH
+def test_a_config_that_leaves_an_argument_out(kind, monkeypatch):
+    Scaled = forgetful(kind)
+    assert tcp.prune(around(kind, Scaled(1.0)), ratio=0.4, divisor=1)
+    # Keras opens layers like this one, and needs no config then.
+    from tf_channel_prune.graph import opening
+    from tf_channel_prune.graph import tf_keras_opening
+
+    def closed(*arguments):
+        return opening.Opened(reason="it stays whole here")
+
+    monkeypatch.setattr(opening, "open_call", closed)
+    monkeypatch.setattr(tf_keras_opening, "open_call", closed)
+    model = around(kind, Scaled(3.0, name="scaled"))
+    with pytest.raises(VerificationError, match=r"'scaled'.*get_config"):
+        tcp.prune(model, ratio=0.4, divisor=1)
+
+
+@BOTH
+def test_what_a_model_remembers_is_not_touched(kind):
+    inputs = kind.Input(batch_shape=(2, 5, 3))
+    x = kind.layers.Dense(8, name="a")(inputs)
+    x = kind.layers.LSTM(6, stateful=True, name="m")(x)
+    model = kind.Model(inputs, kind.layers.Dense(2, name="z")(x))
+    model(np.ones((2, 5, 3), "float32"))
+
+    def states(of):
+        layer = of.get_layer("m")
+        layer = getattr(layer, "layer", layer)
+        return [np.array(state) for state in layer.states]
+
+    before = states(model)
+    assert any(state.any() for state in before)
+    sparse = tcp.prune(model, ratio=0.4, divisor=1)
+    for old, new in zip(before, states(model)):
+        np.testing.assert_array_equal(old, new)
+    fresh = states(sparse)
+    sparse(np.ones((2, 5, 3), "float32"))
+    assert any((a != b).any() for a, b in zip(fresh, states(sparse)))
+
+
+def test_a_subclassed_model_that_takes_a_dictionary():
+    class Two(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.one = keras.layers.Dense(8, name="one")
+            self.two = keras.layers.Dense(2, name="two")
+
+        def call(self, given):
+            return {"out": self.two(self.one(given["x"]) * given["gate"])}
+
+    model = Two()
+    model({"x": np.ones((2, 4)), "gate": np.ones((2, 1))})
+    assert tcp.prune(model, ratio=0.3, divisor=1)
+
+
+def test_a_layer_that_is_read_wrongly():
+    class Stepped(keras.Model):
+        """Does something else outside of symbolic calls."""
+
+        def __init__(self):
+            super().__init__()
+            self.one = keras.layers.Dense(8, name="one")
+            self.two = keras.layers.Dense(2, name="two")
+
+        def call(self, x):
+            h = self.one(x)
+            if isinstance(x, keras.KerasTensor):
+                return self.two(h)
+            return self.two(h * 2.0)
+
+    model = Stepped()
+    model(np.ones((2, 4), "float32"))
+    with pytest.raises(VerificationError, match="does not give what"):
+        tcp.prune(model, ratio=0.3, divisor=1)

@@ -1,0 +1,154 @@
+"""Makes sure that a copy of a model does what the model does.
+
+A copy is made from what was read of the model, layer by layer from their
+configs. A `get_config` that leaves an argument out, or a branch of `call` that
+was read wrongly, would give another model in silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import numpy as np
+
+from tf_channel_prune import graph as graphs
+from tf_channel_prune.errors import NoInputsError
+from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.errors import what_it_says
+from tf_channel_prune.graph import flavours
+from tf_channel_prune.graph import twins
+from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.inputs import on_random_inputs
+from tf_channel_prune.graph.outputs import Reference
+
+log = logging.getLogger("tf_channel_prune")
+
+
+def check_copy(graph, copy, keep_whole) -> None:
+    """Compares a copy with the model that it is a copy of.
+
+    Args:
+        graph: What was read of the model.
+        copy: A model made from it, with nothing changed.
+        keep_whole: See `graph.read`.
+
+    Raises:
+        VerificationError: If the outputs differ by more than float error.
+    """
+    model = graph.root.model
+    with _undisturbed(model), _undisturbed(copy):
+        try:
+            reference = on_random_inputs(
+                copy, lambda x: Reference(copy, x), graph
+            )
+        except NoInputsError as error:
+            log.info("The copy of %r is not compared: %s", model.name, error)
+            return
+        found = _difference(reference, model)
+        if found is None or found.equal:
+            return
+        where = _first(graph, copy, keep_whole, reference) or _opened(graph)
+    if where is None:
+        log.warning(
+            "The outputs of the copy of %r differ: %s. Each of its layers "
+            "gives what it should by itself: the model amplifies rounding.",
+            model.name,
+            found,
+        )
+        return
+    raise VerificationError(
+        f"A copy of model {model.name!r} does not give what the model gives: "
+        f"{found}; {where}. If not, please report the model."
+    )
+
+
+def _difference(reference, model):
+    """How far the model's outputs are; None if it cannot be called so."""
+    given = reference.inputs
+    calls = [lambda x: model(x, training=False), model]
+    if isinstance(given, dict):  # the arguments of a subclassed model
+        calls += [lambda x: model(**x, training=False), lambda x: model(**x)]
+    for call in calls:
+        try:
+            return reference.difference(model, call)
+        except Exception as error:  # any user code may run here
+            log.debug("%r is not called in this way: %s", model.name, error)
+    log.info("The copy of %r is not compared with it.", model.name)
+    return None
+
+
+def _first(graph, copy, keep_whole, reference) -> str | None:
+    """The first layer of the copy that differs, for people."""
+    try:
+        read = graphs.read(copy, keep_whole)
+        found = twins.first_difference(
+            read, graph, reference.inputs, reference.tolerance
+        )
+    except Exception as error:  # any layer may fail when it runs by itself
+        return f"the layer to blame is not known ({what_it_says(error)})"
+    if found is None:
+        return None
+    return (
+        f"given the same inputs, the first layer to differ is {found!r}. If "
+        "its class is your own, its get_config() must return all that its "
+        "constructor was given"
+    )
+
+
+def _opened(graph) -> str | None:
+    """What was read by calling it on symbolic tensors, for people."""
+    model = graph.root.model
+    names = list(
+        dict.fromkeys(n.opened_path[0] for n in graph.nodes if n.opened_path)
+    )
+    if flavours.internals(graph).functional(model) is None:
+        names = [model.name]
+    if not names:
+        return None
+    return (
+        "what was read of the call of one of these by symbolic tensors is not "
+        f"what it does with arrays: {', '.join(map(repr, names[:9]))}. If the "
+        "class is your own, its call() must do the same with both"
+    )
+
+
+@contextlib.contextmanager
+def _undisturbed(model):
+    """Within it the model may run; what it remembers is then put back.
+
+    A recurrent layer that keeps its states starts at zero, like its copy.
+    """
+    before = []
+    for layer in model._flatten_layers():
+        states = list(_states(layer))
+        for variable in (*_own(layer), *states):
+            before.append((variable, np.array(to_numpy(variable))))
+        for variable in states:
+            variable.assign(np.zeros(variable.shape))
+    try:
+        yield
+    finally:
+        # Backwards: what was noted twice ends as it was noted first.
+        for variable, value in reversed(before):
+            variable.assign(value)
+
+
+def _own(layer):
+    """What a layer may write at inference: no trained weight."""
+    for name in ("_non_trainable_variables", "_non_trainable_weights"):
+        yield from getattr(layer, name, ())
+
+
+def _states(layer):
+    """What a recurrent layer keeps from batch to batch."""
+    if getattr(layer, "stateful", False):
+        yield from _variables(getattr(layer, "states", None))
+
+
+def _variables(value):
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _variables(one)
+    elif hasattr(value, "assign"):
+        yield value
