@@ -92,7 +92,7 @@ def test_a_subclassed_model_that_takes_a_dictionary():
     assert tcp.prune(model, ratio=0.3, divisor=1)
 
 
-def test_a_layer_that_is_read_wrongly():
+def test_a_call_that_is_read_wrongly():
     class Stepped(keras.Model):
         """Does something else outside of symbolic calls."""
 

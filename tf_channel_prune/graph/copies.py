@@ -59,7 +59,7 @@ def check_copy(graph, copy, keep_whole) -> None:
         return
     raise VerificationError(
         f"A copy of model {model.name!r} does not give what the model gives: "
-        f"{found}; {where}. If not, please report the model."
+        f"{found}; {where}. If no class of yours is in it, report the model."
     )
 
 
@@ -74,7 +74,11 @@ def _difference(reference, model):
             return reference.difference(model, call)
         except Exception as error:  # any user code may run here
             log.debug("%r is not called in this way: %s", model.name, error)
-    log.info("The copy of %r is not compared with it.", model.name)
+    log.warning(
+        "The copy of %r is not compared with it: it is not known how to call "
+        "it.",
+        model.name,
+    )
     return None
 
 
