@@ -262,3 +262,26 @@ def test_names_of_weights_survive_renaming():
     graph = graphs.read(model, understood)
     node = next(n for n in graph.nodes if n.name == "renamed")
     assert [w.name for w in node.weights] == ["kernel", "bias"]
+
+
+class Gathers(layers.Layer):
+    """Adds what it has gathered in a list of its own, which Keras wraps."""
+
+    def build(self, shape):
+        self.convs = [layers.Conv2D(shape[-1], 1) for _ in range(3)]
+        self.found = []
+
+    def call(self, x):
+        self.found = []
+        for conv in self.convs:
+            x = conv(x)
+            self.found.append(x)
+        return layers.add(self.found)
+
+
+def test_a_layer_that_keeps_tensors_in_a_list_opens():
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, name="stem")(image)
+    model = tf_keras.Model(image, layers.Conv2D(2, 1)(Gathers()(x)))
+    slim = tcp.transform(tcp.prune(randomised(model), ratio=0.4))
+    assert tcp.cost(slim).flops <= 0.6 * tcp.cost(model).flops

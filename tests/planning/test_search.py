@@ -23,7 +23,9 @@ def chain(*sizes):
         name = f"g{number}"
         groups.append(ChannelGroup(name, (name,), size, False, "", units))
         start += size
-    return types.SimpleNamespace(prunable=groups, unit_count=start)
+    return types.SimpleNamespace(
+        prunable=groups, groups=groups, unit_count=start
+    )
 
 
 class ChainCost:
@@ -111,6 +113,16 @@ def test_unreachable_says_what_can_be_reached():
     channels = chain(4)
     limits = Limits(min_channels=2, divisor=1)
     with pytest.raises(TargetError, match=r"0 to 0\.5000 of 52"):
+        plan(channels, [4, 1, 3, 2], 0.6, limits)
+
+
+def test_unreachable_says_why_most_channels_stay_whole():
+    channels = chain(4)
+    limits = Limits(min_channels=2, divisor=1)
+    units = np.arange(4, 12)
+    frozen = ChannelGroup("whole", ("whole",), 8, True, "it is odd", units)
+    channels.groups = [*channels.prunable, frozen]
+    with pytest.raises(TargetError, match=r"8 of 12 .* 'whole': it is odd\."):
         plan(channels, [4, 1, 3, 2], 0.6, limits)
 
 

@@ -200,8 +200,10 @@ def map_arguments(function: Callable[[Any], Any], value: Any) -> Any:
         return {k: map_arguments(function, v) for k, v in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(map_arguments(function, v) for v in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(map_arguments(function, v) for v in value)
+    if isinstance(value, tuple):
+        return tuple(map_arguments(function, v) for v in value)
+    if isinstance(value, list):  # a layer's attributes are wrapped ones
+        return [map_arguments(function, v) for v in value]
     if isinstance(value, slice):
         return slice(
             map_arguments(function, value.start),

@@ -94,6 +94,10 @@ def within(table: CostTable, counts, caps: Mapping[str, float]) -> bool:
     return all(table.total(counts, of) <= cap for of, cap in caps.items())
 
 
+# How many groups that stay whole an error names.
+REASONS = 3
+
+
 @dataclasses.dataclass(frozen=True)
 class Reach:
     """What plans within some limits can remove of one cost.
@@ -151,12 +155,26 @@ def reachable(
     ]
 
 
-def unreachable(budget: Budget, reached: list[Reach]) -> TargetError:
+def unreachable(
+    budget: Budget, reached: list[Reach], channels: Channels
+) -> TargetError:
     """The error for a budget that no allowed plan meets."""
     wanted = ", ".join(f"{t:g} of {of}" for of, t in budget.targets.items())
     return TargetError(
         f"ratio={wanted} cannot be reached. "
         + "; ".join(map(str, reached))
         + ". Lower the ratio, or relax min_channels, max_ratio, divisor or "
-        "exclude."
+        f"exclude.{_left_whole(channels)}"
     )
+
+
+def _left_whole(channels: Channels) -> str:
+    """Which channels cannot go, where that is most of them; for people."""
+    frozen = [group for group in channels.groups if group.frozen]
+    count = sum(group.size for group in frozen)
+    total = sum(group.size for group in channels.groups)
+    if 2 * count <= total:
+        return ""
+    largest = sorted(frozen, key=lambda group: -group.size)[:REASONS]
+    reasons = "; ".join(f"{g.name!r}: {g.reason}" for g in largest)
+    return f" {count} of {total} channels stay whole, among them {reasons}."

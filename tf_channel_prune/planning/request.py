@@ -129,7 +129,7 @@ class Request:
         reached = self.reach(channels, table)
         caps = self.budget().caps(table)
         if any(reach.least > caps[reach.metric] for reach in reached):
-            raise unreachable(self.budget(), reached)
+            raise unreachable(self.budget(), reached, channels)
         return reached
 
     def plan(self, channels, scores, living=None, sensitivity=None):
@@ -219,6 +219,7 @@ class Request:
             raise unreachable(
                 budget,
                 reachable(ranking.channels, self.limits, table, list(caps)),
+                ranking.channels,
             )
         counts = put_back(ranking, table, caps, packing.counts)
         return counts, dataclasses.replace(

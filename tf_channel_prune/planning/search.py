@@ -78,6 +78,7 @@ def cheapest_counts(ranking, table, budget: Budget) -> np.ndarray:
         raise unreachable(
             budget,
             reachable(ranking.channels, ranking.limits, table, list(caps)),
+            ranking.channels,
         )
     return put_back(ranking, table, caps, counts)
 
