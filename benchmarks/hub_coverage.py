@@ -30,12 +30,15 @@ def check(name) -> dict:
     return {**row, **coverage.measured(model, RATIO)}
 
 
-def write(path, rows):
-    """Puts the table into a page, below its marker."""
+def write(path, results, head, models):
+    """Puts the table of some models into a page, below its marker."""
     with open(path) as file:
-        text = file.read().split(HEAD)[0].rstrip()
-    rows = [rows[name] for name in hub_models.MODELS if name in rows]
-    lines = [HEAD, "", summary(rows), "", *table(rows), ""]
+        text = file.read().split(head)[0].rstrip()
+    known = {
+        name: row for (_, name), row in coverage.known_rows(results).items()
+    }
+    rows = [known[name] for name in models if name in known]
+    lines = [head, "", summary(rows), "", *table(rows), ""]
     lines += [*shortfalls(rows), "", *left_whole(rows), ""]
     lines += coverage.reasons(rows)
     temporary = f"{path}.part"
@@ -104,7 +107,26 @@ def left_whole(rows):
 def general(text: str) -> str:
     """What was left whole, by its class in place of its name."""
     kind = re.search(r"\((\w+)\) (.*)", text)
-    return f"{kind[1]} {kind[2]}" if kind else text
+    text = f"{kind[1]} {kind[2]}" if kind else text
+    return re.sub(r"'[^']*'", "...", text)
+
+
+def run(flags, flavour, script):
+    """Checks the models that are not known yet, a process each."""
+    known = coverage.known_rows(flags.results)
+    os.makedirs(os.path.dirname(flags.results) or ".", exist_ok=True)
+    for name in flags.models:
+        row = known.get((flavour, name))
+        if row is not None and not (flags.again and "error" in row):
+            continue
+        row = coverage.run_one(flavour, name, flags.limit, script)
+        with open(flags.results, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        shown = row.get("error") or (
+            f"cut {row['cut']:.3f}, slim - sparse {row['difference']:.1e}, "
+            f"{row['seconds']:.0f} s"
+        )
+        print(f"{name}: {shown}", flush=True)
 
 
 def main():
@@ -119,23 +141,10 @@ def main():
     if flags.one:
         print(json.dumps(check(flags.one.rpartition(":")[2])))
         return
-    known = coverage.known_rows(flags.results)
-    rows = {name: row for (_, name), row in known.items()}
     if flags.write:
-        write(flags.write, rows)
+        write(flags.write, flags.results, HEAD, hub_models.MODELS)
         return
-    os.makedirs(os.path.dirname(flags.results) or ".", exist_ok=True)
-    for name in flags.models:
-        if name in rows and not (flags.again and "error" in rows[name]):
-            continue
-        row = coverage.run_one(FLAVOUR, name, flags.limit, __file__)
-        with open(flags.results, "a") as file:
-            file.write(json.dumps(row) + "\n")
-        shown = row.get("error") or (
-            f"cut {row['cut']:.3f}, slim - sparse {row['difference']:.1e}, "
-            f"{row['seconds']:.0f} s"
-        )
-        print(f"{name}: {shown}", flush=True)
+    run(flags, FLAVOUR, __file__)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,10 @@ CASES = {
     "stack": (lambda x, y: tf.stack([x, y], axis=3)[:, :, :, 1], True),
     "split": (lambda x, y: tf.split(x, 2, axis=-1)[1], True),
     "split sizes": (lambda x, y: tf.split(x, [2, 6], axis=-1)[1], True),
+    "split, the rest": (
+        lambda x, y: tf.split(x, [3, -1, 2], axis=-1)[1],
+        True,
+    ),
     "split rows": (lambda x, y: tf.split(x, [2, 4], axis=1)[1], True),
     "unstack": (lambda x, y: tf.unstack(x, axis=1)[2][:, None], True),
     "slice": (lambda x, y: x[:, ::2, 1:4, 2:], True),

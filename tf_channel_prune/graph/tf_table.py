@@ -114,10 +114,15 @@ def _split_places(value, call):
     if isinstance(value, int):
         return value
     if not isinstance(value, (list, tuple)) or not all(
-        isinstance(size, int) and size >= 0 for size in value
+        isinstance(size, int) and size >= -1 for size in value
     ):
         return UNKNOWN
-    return np.cumsum(value)[:-1].tolist()
+    made = [shape[call["axis"]] for shape in call["shapes"]]
+    # One size may be -1: what the others leave.
+    sizes = [made[n] if size == -1 else size for n, size in enumerate(value)]
+    if None in sizes:
+        return UNKNOWN
+    return np.cumsum(sizes)[:-1].tolist()
 
 
 def _split_sizes(places, call):
