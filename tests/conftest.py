@@ -56,6 +56,9 @@ SINCE = {
         ],
     },
     (3, 15): {
+        "regularizers that are functions": [
+            "test_regularizers_initializers_and_constraints[keras]",
+        ],
         "a right einsum of '...c,cd->...d'": ["test_one[einsum dots]"],
         "attention in a window": ["test_multi_head_attention[sliding window]"],
     },
