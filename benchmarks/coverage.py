@@ -185,6 +185,24 @@ def run_one(flavour, name, limit, script=__file__) -> dict:
     return {"flavour": flavour, "model": name, "error": lines[-1]}
 
 
+def run(flags, models, script=__file__) -> None:
+    """Checks the `(flavour, name)`s that are not known, a process each."""
+    rows = known_rows(flags.results)
+    os.makedirs(os.path.dirname(flags.results) or ".", exist_ok=True)
+    for flavour, name in models:
+        known = rows.get((flavour, name))
+        if known and not (flags.again and "error" in known):
+            continue
+        row = run_one(flavour, name, flags.limit, script)
+        with open(flags.results, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        shown = row.get("error") or (
+            f"cut {row['cut']:.3f}, slim - sparse {row['difference']:.1e}, "
+            f"{row['seconds']:.0f} s"
+        )
+        print(f"{flavour}.{name}: {shown}", flush=True)
+
+
 def known_rows(path) -> dict:
     if not os.path.exists(path):
         return {}
@@ -269,23 +287,10 @@ def main():
     if flags.one:
         print(json.dumps(check(*flags.one.split(":"))))
         return
-    rows = known_rows(flags.results)
     if flags.write:
-        write(flags.write, rows)
+        write(flags.write, known_rows(flags.results))
         return
-    os.makedirs(os.path.dirname(flags.results) or ".", exist_ok=True)
-    for flavour, name in wanted(flags):
-        known = rows.get((flavour, name))
-        if known and not (flags.again and "error" in known):
-            continue
-        row = run_one(flavour, name, flags.limit)
-        with open(flags.results, "a") as file:
-            file.write(json.dumps(row) + "\n")
-        shown = row.get("error") or (
-            f"cut {row['cut']:.3f}, slim - sparse {row['difference']:.1e}, "
-            f"{row['seconds']:.0f} s"
-        )
-        print(f"{flavour}.{name}: {shown}", flush=True)
+    run(flags, wanted(flags))
 
 
 if __name__ == "__main__":

@@ -111,28 +111,21 @@ def general(text: str) -> str:
     return re.sub(r"'[^']*'", "...", text)
 
 
-def run(flags, flavour, script):
-    """Checks the models that are not known yet, a process each."""
-    known = coverage.known_rows(flags.results)
-    os.makedirs(os.path.dirname(flags.results) or ".", exist_ok=True)
-    for name in flags.models:
-        row = known.get((flavour, name))
-        if row is not None and not (flags.again and "error" in row):
-            continue
-        row = coverage.run_one(flavour, name, flags.limit, script)
-        with open(flags.results, "a") as file:
-            file.write(json.dumps(row) + "\n")
-        shown = row.get("error") or (
-            f"cut {row['cut']:.3f}, slim - sparse {row['difference']:.1e}, "
-            f"{row['seconds']:.0f} s"
-        )
-        print(f"{name}: {shown}", flush=True)
+def command(about, check, flavour, models, results, head, script):
+    """The command line of a benchmark of one flavour's models.
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=list(hub_models.MODELS))
-    parser.add_argument("--results", default="runs/coverage_hub.jsonl")
+    Args:
+        about: The script's docstring.
+        check: Function of a model's name that gives its row.
+        flavour: What its rows are kept under.
+        models: The names of all models.
+        results: Where rows are kept unless the user says otherwise.
+        head: The marker of its page.
+        script: Its file.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(models))
+    parser.add_argument("--results", default=results)
     parser.add_argument("--limit", type=int, default=900, help="seconds each")
     parser.add_argument("--again", action="store_true", help="failed ones too")
     parser.add_argument("--write", metavar="PAGE")
@@ -140,11 +133,23 @@ def main():
     flags = parser.parse_args()
     if flags.one:
         print(json.dumps(check(flags.one.rpartition(":")[2])))
-        return
-    if flags.write:
-        write(flags.write, flags.results, HEAD, hub_models.MODELS)
-        return
-    run(flags, FLAVOUR, __file__)
+    elif flags.write:
+        write(flags.write, flags.results, head, models)
+    else:
+        named = [(flavour, name) for name in flags.models]
+        coverage.run(flags, named, script)
+
+
+def main():
+    command(
+        __doc__,
+        check,
+        FLAVOUR,
+        hub_models.MODELS,
+        "runs/coverage_hub.jsonl",
+        HEAD,
+        __file__,
+    )
 
 
 if __name__ == "__main__":

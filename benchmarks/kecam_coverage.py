@@ -10,8 +10,6 @@ images. One process a model, as in `coverage.py`. They are models of `tf_keras`
 (TF_USE_LEGACY_KERAS=1, which this script sets).
 """
 
-import argparse
-import json
 import os
 
 import coverage
@@ -52,21 +50,16 @@ def check(name) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument("--results", default="runs/coverage_kecam.jsonl")
-    parser.add_argument("--limit", type=int, default=900, help="seconds each")
-    parser.add_argument("--again", action="store_true", help="failed ones too")
-    parser.add_argument("--write", metavar="PAGE")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    flags = parser.parse_args()
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    if flags.one:
-        print(json.dumps(check(flags.one.rpartition(":")[2])))
-    elif flags.write:
-        hub_coverage.write(flags.write, flags.results, HEAD, MODELS)
-    else:
-        hub_coverage.run(flags, FLAVOUR, __file__)
+    hub_coverage.command(
+        __doc__,
+        check,
+        FLAVOUR,
+        MODELS,
+        "runs/coverage_kecam.jsonl",
+        HEAD,
+        __file__,
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from tf_channel_prune.errors import what_it_says
+from tf_channel_prune.graph.own_objects import altered
 from tf_channel_prune.graph.own_objects import made_by
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -59,8 +60,7 @@ def _optimizer(internals, optimizer):
     if not isinstance(schedule, schedules.LearningRateSchedule):
         return _again(internals, optimizer)
     # A schedule needs no config to train with, and few have one.
-    twin = object.__new__(type(optimizer))
-    vars(twin).update(vars(optimizer), _learning_rate=0.0)
+    twin = altered(optimizer, _learning_rate=0.0)
     config = {**twin.get_config(), "learning_rate": schedule}
     return made_by(type(optimizer).from_config, internals, twin, config)
 

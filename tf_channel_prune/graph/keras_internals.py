@@ -246,14 +246,6 @@ def is_from_keras(function) -> bool:
     return function is None or module.split(".")[0] == "keras"
 
 
-def linear(layer):
-    """A layer without its activation; it has the same variables."""
-    # Keras copies a layer by saving it.
-    made = object.__new__(type(layer))
-    vars(made).update(vars(layer), activation=keras.activations.linear)
-    return made
-
-
 def unwrapped(operation):
     """The layer inside one of this package's mask holders, else itself."""
     if getattr(operation, "holds_channel_masks", False):

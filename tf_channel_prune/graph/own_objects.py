@@ -38,6 +38,17 @@ def made_by(from_config, internals, layer, config: dict):
         return from_config(config)
 
 
+def altered(thing, **attributes):
+    """A twin of a layer or an optimizer with other attributes.
+
+    They share all else, their variables too. Keras itself would copy by
+    saving.
+    """
+    made = object.__new__(type(thing))
+    vars(made).update(vars(thing), **attributes)
+    return made
+
+
 def _own(internals, held, value):
     """What a config should hold for `held`, of which it says `value`."""
     if isinstance(value, (list, tuple)) and isinstance(held, (list, tuple)):

@@ -19,6 +19,7 @@ from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.kinds import kinds_of
 from tf_channel_prune.graph.names import joined
 from tf_channel_prune.graph.ordering import put_in_order
+from tf_channel_prune.graph.own_objects import altered
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Block
@@ -242,7 +243,9 @@ class Reader:
         self._know(activation)
         linear = self.linear.get(id(layer))
         if linear is None:
-            linear = self.linear[id(layer)] = self.internals.linear(layer)
+            plain = self.internals.kind.activations.linear
+            linear = altered(layer, activation=plain)
+            self.linear[id(layer)] = linear
             self.alive.append(layer)
         between = self.tensor(activation.inputs[0])
         kinds = kinds_of(type(layer))

@@ -119,14 +119,6 @@ def is_from_keras(function) -> bool:
     )
 
 
-def linear(layer):
-    """A layer without its activation; it has the same variables."""
-    # Keras copies a layer by saving it.
-    made = object.__new__(type(layer))
-    vars(made).update(vars(layer), activation=tf_keras.activations.linear)
-    return made
-
-
 def tensor_facts(tensor):
     """Shape, dtype and name of a symbolic tensor.
 

@@ -126,6 +126,10 @@ class _RecurrentRule(Rule):
             scope.space.unite(vector, labels.axis(axis), why)
         return all(labels.zero for labels in states)
 
+    def _cell(self, node):
+        kind = node.kind_in(GATES)
+        return _Cell(node, kind, node.operation, node.config)
+
     def freeze_mixing(self, node, scope, cell, vector):
         mixing = cell.mixing(scope)
         if mixing is not None:
@@ -148,10 +152,6 @@ class RecurrentRule(_RecurrentRule):
             last = len(scope.shape(node, position)) - 1
             axes = {} if vector is None else {last: vector}
             scope.output(node, axes, zero, position)
-
-    def _cell(self, node):
-        kind = node.kind_in(GATES)
-        return _Cell(node, kind, node.operation, node.config)
 
     def slim(self, node, kept):
         name = self._cell(node).recurrent.name
@@ -196,18 +196,13 @@ class ConvLSTMRule(_RecurrentRule):
         vector = cell.label(scope, self.incoming(node, scope, axis))
         states = self.states(node, scope)
         axis = channel_axis(node, rank - 1)
-        zero = self.start(node, scope, vector, states, axis) and cell.zero(
-            scope
-        )
+        starts = self.start(node, scope, vector, states, axis)
+        zero = starts and cell.zero(scope)
         self.freeze_mixing(node, scope, cell, vector)
         for position in range(len(node.outputs)):
             sequence = len(scope.shape(node, position)) == rank
             axes = {} if vector is None else {axis + sequence: vector}
             scope.output(node, axes, zero, position)
-
-    def _cell(self, node):
-        kind = node.kind_in(GATES)
-        return _Cell(node, kind, node.operation, node.config)
 
     def slim(self, node, kept):
         name = self._cell(node).recurrent.name
