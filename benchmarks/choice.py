@@ -5,12 +5,12 @@
 
 Every cell prunes the model to a share of its FLOPs, measures the running
 statistics again on 2,048 augmented training images, and takes the accuracy on
-the validation images. Loss curves are measured on 2,500 training images, and
-`tried` takes the best of 16 plans near that of the curves by the accuracy on
-the same images, as `tcp.prune(data=...)` does; so nothing but the choice of the
-package's default is made on the validation images. Results are added to
-`--out`, one line each; what is there already is not computed again. `--table`
-prints them.
+the validation images. Criteria that need data, and loss curves, see 2,500
+training images, augmented as in training, and `tried` takes the best of 16
+plans near that of the curves by the accuracy on the same images, as
+`tcp.prune(data=...)` does; so nothing but the choice of the package's default
+is made on the validation images. Results are added to `--out`, one line each;
+what is there already is not computed again. `--table` prints them.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tf_channel_prune.planning import Request
 RATIOS = (0.3, 0.5, 0.7)
 ALLOCATIONS = ("uniform", "global", "isomorphic", "sensitivity", "tried")
 BY_CURVES = ("sensitivity", "tried")
-CHANCE = ("random", "taylor", "obd", "activation_mean", "apoz")
+CHANCE = ("random", "taylor", "obd", "activation_mean", "apoz", "thinet")
 RECALIBRATION = 2048
 ANALYSIS = 2500
 
@@ -48,7 +48,7 @@ class Bench(Masked):
         criterion = criteria.get(name)
         if hasattr(criterion, "seed"):
             criterion.seed = seed
-        data = cifar10_arrays.some(self.data, 8000, seed)
+        data = self.analysis(seed)
         return criteria.scores(self.channels, criterion, data, self.loss)
 
     def analysed(self, name, seed):
@@ -60,8 +60,13 @@ class Bench(Masked):
         return found
 
     def analysis(self, seed):
-        """The images for curves and trials."""
-        return cifar10_arrays.some(self.data, ANALYSIS, 2000 + seed)
+        """The images for scores, curves and trials.
+
+        They are augmented: a model knows the images that it was trained on
+        better than any others, and loses less on them.
+        """
+        images, labels = cifar10_arrays.some(self.data, ANALYSIS, 2000 + seed)
+        return cifar10_arrays.augmented(images, 3000 + seed), labels
 
     def plan(self, name, allocation, ratio, seed, curves):
         """Which units stay by one cell of the table."""

@@ -236,3 +236,98 @@ def test_a_metric_is_one_finite_number_a_sample(
     with pytest.raises(tcp.PruningError, match=message):
         pruner.ana(data=data, progress=False, **options)
     assert pruner.sensitivity() is None
+
+
+def _used(pruner, **how):
+    pruner.prune(ratio=0.5, divisor=1, **how)
+    return pruner.plan.request["criterion"], pruner.plan.request["by"]
+
+
+def test_an_analysis_on_data_says_which_channels_go(model, data, tmp_path):
+    """Whoever prunes by it later needs no data."""
+    with_data = tcp.Pruner(model, tmp_path, data=data)
+    with_data.ana(data=data, progress=False)
+    assert _used(with_data) == ("thinet", "analysis")
+    without = tcp.Pruner(model, tmp_path)
+    assert without.sensitivity() == with_data.sensitivity()
+    assert _used(without) == ("thinet", "analysis")
+    assert without.plan.kept == with_data.plan.kept
+    assert _used(without, allocation="global")[0] == tcp.criteria.DEFAULT
+
+
+class Looks(tcp.criteria.L1):
+    """Counts how often it looks at data."""
+
+    name = ""
+    uses_data = True
+    looked = 0
+
+    def score(self, channels, data=None, loss=None):
+        self.looked += 1
+        return super().score(channels)
+
+
+def test_data_are_looked_at_again_for_other_weights(model, data, tmp_path):
+    by = Looks()
+    pruner = tcp.Pruner(model, tmp_path, data=data)
+    pruner.ana(data=data, criterion=by, progress=False)
+    sparse = pruner.prune(ratio=0.2, divisor=1, criterion=by)
+    assert by.looked == 1
+    pruner.prune(ratio=0.4, divisor=1, criterion=by, model=sparse)
+    assert by.looked == 2
+    without = tcp.Pruner(model, tmp_path)
+    without.prune(ratio=0.4, divisor=1, criterion=by, model=sparse)
+    assert by.looked == 2
+
+
+def test_an_analysis_goes_on_in_the_order_it_began_with(model, data, tmp_path):
+    """Other data, or an augmentation of them, would order channels anew."""
+
+    calls = []
+
+    def stops(y, predicted):
+        calls.append(1)
+        if len(calls) > 4:
+            raise ValueError("stopped")
+        return predicted[:, 0]
+
+    pruner = tcp.Pruner(model, tmp_path)
+    with pytest.raises(tcp.PruningError, match="stopped"):
+        pruner.ana(data=data, metric=stops, progress=False)
+    (file,) = (tmp_path / "analysis").glob("*.jsonl")
+    before = file.read_text()
+    noise = np.random.default_rng(1).normal(size=data[0].shape)
+    pruner.ana(
+        data=(noise.astype("float32"), data[1]),
+        metric=lambda y, predicted: predicted[:, 0],
+        progress=False,
+    )
+    assert file.read_text().startswith(before)
+    assert file.read_text().count("scores") == before.count("scores") == 1
+
+
+def test_the_weights_decide_where_data_can_be_read_but_once(
+    model, data, tmp_path
+):
+    batches = ((data[0][i : i + 60], data[1][i : i + 60]) for i in (0, 60))
+    pruner = tcp.Pruner(model, tmp_path, data=batches)
+
+    def evaluate(model):
+        return -model.evaluate(*data, verbose=0)[0]
+
+    pruner.ana(evaluate, ratios=[0.5], progress=False)
+    assert _used(pruner) == ("l1", "analysis")
+
+
+def test_both_defaults_are_found(model, data, tmp_path, caplog):
+    def evaluate(model):
+        return -model.evaluate(*data, verbose=0)[0]
+
+    pruner = tcp.Pruner(model, tmp_path)
+    pruner.ana(evaluate, ratios=[0.5], progress=False)
+    assert _used(pruner) == ("l1", "analysis")
+    pruner.ana(data=data, progress=False)
+    caplog.clear()
+    assert _used(pruner) == ("thinet", "analysis")
+    assert _used(pruner, criterion="l1") == ("l1", "analysis")
+    assert "not used" not in caplog.text

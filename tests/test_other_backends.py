@@ -12,6 +12,7 @@ HERE = pathlib.Path(__file__).parent
 BACKENDS = ("jax", "torch")
 FILES = (
     "analysis/test_fast.py",
+    "criteria/test_reconstruction.py",
     "graph/test_recalibration.py",
     "masking/test_training.py",
     "masking/test_gradual.py",
@@ -23,6 +24,7 @@ FILES = (
     "models/test_zoo_structure.py",
     "models/test_zoo_subclassed.py",
     "graph/test_compiling.py",
+    "graph/test_contributions.py",
     "graph/test_initial_values.py",
     "transform/test_memory.py",
 )

@@ -98,7 +98,7 @@ def prune(
             `flops`.
         criterion: How channels are ranked: a name of `criteria.names()`, a
             `Criterion`, or a function of the channels that gives one score a
-            unit. Defaults to `criteria.DEFAULT_WITH_CURVES`
+            unit. Defaults to `criteria.DEFAULT_WITH_DATA`
             where `data` decides how much of each group goes, else to
             `criteria.DEFAULT`.
         exclude: Names of layers, or patterns of them, that keep their
@@ -117,7 +117,8 @@ def prune(
             by pattern of group or layer names, with a ratio for the rest or
             without. Defaults to `sensitivity` with data, else to
             `planning.DEFAULT_ALLOCATION`.
-        data: Samples with targets, `(x, y)` or batches of them: for criteria
+        data: Samples with targets, `(x, y)` or batches of them, held-out ones
+            or training samples augmented as in training: for criteria
             that look at data, for loss curves, and for trials of the plans
             near the one by the curves (with the running statistics of
             normalisation layers measured anew for every plan).
@@ -174,7 +175,7 @@ def _choose(asked, channels, living, table, criterion, data, loss, trials):
     from tf_channel_prune.masking.choosing import choose_by_trials
 
     if data is not None and asked.allocation in (None, "sensitivity"):
-        criterion = criterion or criteria.DEFAULT_WITH_CURVES
+        criterion = criterion or criteria.DEFAULT_WITH_DATA
         return choose_by_trials(
             channels, asked, criterion, data, living, table, loss, **trials
         )

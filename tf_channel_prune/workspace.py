@@ -183,6 +183,8 @@ class Results:
         known: Scores by `(group, removed units)`.
         ratios: The ratios of the last analysis that was finished, or None.
         sizes: How many channels each group has, once it is finished.
+        scores: Per group, the scores that its channels go by, where they were
+            made from data.
         path: The file.
 
     Raises:
@@ -195,6 +197,8 @@ class Results:
         self.known: dict[tuple[str, int], float] = {}
         self.ratios: tuple[float, ...] | None = None
         self.sizes: dict[str, int] = {}
+        self.scores: dict[str, list[float]] = {}
+        self._scores_on_disk = True
         if path.exists():
             self._read()
 
@@ -202,6 +206,15 @@ class Results:
         """Writes one result; it is on disk when this returns."""
         self._append({"group": group, "removed": removed, "score": score})
         self.known[group, removed] = score
+
+    def keep_scores(self, scores: dict[str, list[float]]) -> None:
+        """Takes down which channels of each group go first.
+
+        They are written with the next result: what fails before it has one
+        leaves no file.
+        """
+        self.scores = scores
+        self._scores_on_disk = False
 
     def finish(self, ratios, sizes: dict[str, int]) -> None:
         """Notes that all results of these ratios are there.
@@ -224,6 +237,8 @@ class Results:
                 if "finished" in line:
                     self.ratios = tuple(line["finished"])
                     self.sizes = dict(line["sizes"])
+                elif "scores" in line:
+                    self.scores = dict(line["scores"])
                 else:
                     key = line["group"], line["removed"]
                     self.known[key] = float(line["score"])
@@ -243,9 +258,12 @@ class Results:
             file.truncate(size)
             if not size:
                 file.write(_line(self._head()))
+            if not self._scores_on_disk:
+                file.write(_line({"scores": self.scores}))
             file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
+        self._scores_on_disk = True
 
 
 def _origin(path, line) -> dict[str, Any]:

@@ -168,7 +168,9 @@ def test_activations_are_taken_before_a_global_pooling(normed):
     assert names == ["relu"]
 
 
-@pytest.mark.parametrize("name", ["taylor", "obd", "activation_mean", "apoz"])
+@pytest.mark.parametrize(
+    "name", ["taylor", "obd", "activation_mean", "apoz", "thinet"]
+)
 def test_data_criteria_ask_for_data(dense, name):
     with pytest.raises(PruningError, match="give data"):
         _scores(dense, name)

@@ -8,7 +8,9 @@ each class, and the last two can be chosen.
 
 from tf_channel_prune.criteria.base import DEFAULT
 from tf_channel_prune.criteria.base import DEFAULT_WITH_CURVES
+from tf_channel_prune.criteria.base import DEFAULT_WITH_DATA
 from tf_channel_prune.criteria.base import Criterion
+from tf_channel_prune.criteria.base import Recorded
 from tf_channel_prune.criteria.base import get
 from tf_channel_prune.criteria.base import names
 from tf_channel_prune.criteria.base import scores
@@ -22,10 +24,12 @@ from tf_channel_prune.criteria.magnitude import L2
 from tf_channel_prune.criteria.magnitude import LAMP
 from tf_channel_prune.criteria.magnitude import BNScale
 from tf_channel_prune.criteria.magnitude import Random
+from tf_channel_prune.criteria.reconstruction import ThiNet
 
 __all__ = [
     "DEFAULT",
     "DEFAULT_WITH_CURVES",
+    "DEFAULT_WITH_DATA",
     "FPGM",
     "L1",
     "L2",
@@ -36,7 +40,9 @@ __all__ = [
     "BNScale",
     "Criterion",
     "Random",
+    "Recorded",
     "Taylor",
+    "ThiNet",
     "get",
     "names",
     "scores",

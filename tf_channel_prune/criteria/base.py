@@ -16,9 +16,11 @@ _CRITERIA: dict[str, type] = {}
 
 # Chosen by benchmarks/choice.py; see docs/results.md. Loss curves say how much
 # to take of each group, so that a criterion need not compare across groups;
-# without them it must, and what is best at the one is not at the other.
+# without them it must, and what is best at the one is not at the other. Where
+# there are samples, they tell more than weights alone.
 DEFAULT = "l2"
 DEFAULT_WITH_CURVES = "l1"
+DEFAULT_WITH_DATA = "thinet"
 
 # Running statistics describe the data, not the channel's weight in the model.
 STATISTICS = ("moving_mean", "moving_variance")
@@ -153,6 +155,28 @@ class FunctionCriterion(Criterion):
                 f"The criterion {self.name!r} gave scores of shape "
                 f"{scores.shape}; the model has {channels.unit_count} units."
             )
+        return scores
+
+
+class Recorded(Criterion):
+    """Scores that were made before, by a criterion of that name.
+
+    Args:
+        name: The criterion's.
+        by_group: Per group name, one score a unit.
+    """
+
+    normalisation = "none"
+
+    def __init__(self, name: str, by_group: dict[str, list[float]]):
+        super().__init__()
+        self.name = name
+        self.by_group = by_group
+
+    def score(self, channels, data=None, loss=None):
+        scores = np.zeros(channels.unit_count)
+        for group in channels.prunable:
+            scores[group.units] = self.by_group[group.name]
         return scores
 
 

@@ -187,9 +187,20 @@ class APoZ(ActivationCriterion):
 def seen(channels: Channels) -> list[tuple[int, int]]:
     """`(tensor, axis)` pairs where units end: their consumers' inputs.
 
+    Behind a global pooling the tensor before it is meant, since zeros are
+    gone after it.
+    """
+    pairs: dict[tuple[int, int], None] = {}
+    for _, number, axis in ends(channels):
+        pairs[_unpooled(channels, number, axis)] = None
+    return list(pairs)
+
+
+def ends(channels: Channels) -> list[tuple[int, int, int]]:
+    """`(node, tensor, axis)` triples where prunable units end.
+
     A tensor ends a unit where a node takes it in and gives no output that
-    carries it on. Behind a global pooling the tensor before it is meant,
-    since zeros are gone after it.
+    carries it on.
     """
     graph = channels.graph
     labels = channels.scope.tensors
@@ -202,16 +213,16 @@ def seen(channels: Channels) -> list[tuple[int, int]]:
     prunable = np.zeros(channels.unit_count + 1, bool)
     for group in channels.prunable:
         prunable[group.units] = True
-    pairs: dict[tuple[int, int], None] = {}
+    found: dict[tuple[int, int, int], None] = {}
     for node in graph.nodes:
         onward = [units for t in node.outputs for units in carried[t].values()]
         onward = np.unique(np.concatenate(onward)) if onward else []
         for number in node.inputs:
             for axis, units in carried[number].items():
-                ends = prunable[units] & ~np.isin(units, onward)
-                if ends.any():
-                    pairs[_unpooled(channels, number, axis)] = None
-    return list(pairs)
+                here = prunable[units] & ~np.isin(units, onward)
+                if here.any():
+                    found[node.index, number, axis] = None
+    return list(found)
 
 
 def _unpooled(channels, number, axis):

@@ -67,6 +67,11 @@ def _of_arrays(data, size, limit, seed):
         yield _take(pair, chosen[start : start + size])
 
 
+def is_read_once(data) -> bool:
+    """Whether data are an iterator, which is empty afterwards."""
+    return hasattr(data, "__next__")
+
+
 def is_arrays(data) -> bool:
     """Whether data are arrays, not an iterable of batches."""
     parts = leaves(data)
@@ -79,6 +84,11 @@ def is_arrays(data) -> bool:
         )
         and not _is_batch_list(data)
     )
+
+
+def kept(data):
+    """The data so that they can be read more than once."""
+    return data if is_arrays(data) else list(iterate(data))
 
 
 def _is_batch_list(data) -> bool:

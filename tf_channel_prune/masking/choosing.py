@@ -6,8 +6,7 @@ import numpy as np
 
 from tf_channel_prune import criteria
 from tf_channel_prune.channels import Channels
-from tf_channel_prune.graph.data import is_arrays
-from tf_channel_prune.graph.data import iterate
+from tf_channel_prune.graph.data import kept
 from tf_channel_prune.graph.losses import default_metric
 from tf_channel_prune.masking.masks import Masks
 from tf_channel_prune.masking.masks import make_sparse
@@ -53,8 +52,7 @@ def choose_by_trials(
     """
     from tf_channel_prune.report.progress import progress_bar
 
-    if not is_arrays(data):
-        data = list(iterate(data))  # it is read more than once
+    data = kept(data)
     masks = Masks(make_sparse(channels))
     steps = 2 * len(channels.prunable)
     with progress_bar("loss curves", steps, progress) as advance:

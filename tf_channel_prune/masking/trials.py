@@ -20,6 +20,7 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import count_of
+from tf_channel_prune.graph.data import kept
 from tf_channel_prune.graph.trial import Trials
 from tf_channel_prune.masking.masks import Masks
 from tf_channel_prune.masking.masks import make_sparse
@@ -52,6 +53,7 @@ def analyse_on_data(
         masks: A sparse copy of the model that nobody else uses.
         on_group: Called with each group, twice; see `analyse_fast`.
     """
+    data = kept(data)
     masks = masks or Masks(make_sparse(channels))
     scores = criteria.scores(masks.channels, criterion, data, loss)
     trials = GroupTrials(masks, scores, data, metric, loss, share)

@@ -14,6 +14,8 @@ from tf_channel_prune.analysis import sizes_of
 from tf_channel_prune.analysis import steps
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import are_samples_with_targets
+from tf_channel_prune.graph.data import is_read_once
+from tf_channel_prune.graph.data import kept
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking.jobs import in_processes
 from tf_channel_prune.masking.trials import analyse_on_data
@@ -29,11 +31,12 @@ def measure(
 ) -> Sensitivity:
     """Scores every group at every ratio by `evaluate`; see `Pruner.ana`."""
     ratios = check_ratios(ratios)
-    criterion = _of_curves(criterion)
+    criterion = _to_analyse_by(criterion, subject.data)
     if not isinstance(jobs, int) or jobs < 1:
         raise PruningError(f"jobs must be at least 1, got {jobs!r}.")
     with subject.workspace.lock():
         results = _results(subject, criterion, "evaluate")
+        criterion = _in_order(subject, criterion, results, subject.data)
         todo = _steps(subject, subject.channels, criterion, ratios)
         if not all(step.key in results.known for step in todo):
             _evaluate(
@@ -50,11 +53,13 @@ def measure_on_data(
     from tf_channel_prune.report.progress import progress_bar
 
     ratios = check_ratios(ratios)
-    criterion = _of_curves(criterion)
+    data = kept(data)
+    criterion = _to_analyse_by(criterion, data)
     by = metric if metric in _METRICS else "function"
     with subject.workspace.lock():
         results = _results(subject, criterion, by)
         if results.ratios != ratios:
+            criterion = _in_order(subject, criterion, results, data, loss)
             masks = subject.rehearsed()
             halves = 2 * len(masks.channels.prunable)
             with progress_bar("ana", halves, progress) as advance:
@@ -81,8 +86,7 @@ def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
     It is the fast one on the subject's data, where these are arrays with
     targets; else that by `evaluate`, where there is one.
     """
-    found = _all_results(subject, _of_curves(criterion))
-    if any(results.ratios is not None for results in found):
+    if _finished(subject, criterion) is not None:
         return  # it rehearsed when it was made
     if are_samples_with_targets(subject.data):
         measure_on_data(
@@ -101,30 +105,84 @@ def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
         subject.rehearsed()
 
 
-def _of_curves(criterion):
-    return criteria.get(criterion or criteria.DEFAULT_WITH_CURVES)
+def _to_analyse_by(criterion, data):
+    """The criterion of a new analysis."""
+    if criterion is None and (data is None or is_read_once(data)):
+        criterion = criteria.DEFAULT_WITH_CURVES
+    return criteria.get(criterion or criteria.DEFAULT_WITH_DATA)
 
 
-def ranking(subject: Subject, criterion, allocation=None):
-    """The criterion to rank by, and its finished analysis or None."""
+def _in_order(subject, criterion, results, data, loss=None):
+    """The criterion, with the scores that the analysis has begun with.
+
+    Other data, or an augmentation of them, would give other scores, and the
+    curve through points of two orders is of neither.
+    """
+    if not criterion.uses_data:
+        return criterion
+    if not results.scores:
+        channels = subject.channels
+        loss = subject.loss if loss is None else loss
+        scores = criteria.scores(channels, criterion, data, loss)
+        results.keep_scores(
+            {g.name: scores[g.units].tolist() for g in channels.prunable}
+        )
+    return criteria.Recorded(criterion.name, results.scores)
+
+
+def ranking(subject: Subject, criterion, allocation=None, changed=False):
+    """The criterion to rank by, and its finished analysis or None.
+
+    One that looks at data gives the scores that the analysis was made with.
+
+    Args:
+        subject: What is pruned.
+        criterion: See `_finished`.
+        allocation: How a target is shared out.
+        changed: Whether the weights are not the subject's own; then the
+            subject's data, where it has some, are looked at anew.
+    """
     by_curves = allocation in (None, "sensitivity")
-    found = known(subject, criterion) if by_curves else None
-    return (_of_curves if found else criteria.get)(criterion), found
+    found = _finished(subject, criterion, told=True) if by_curves else None
+    if found is None:
+        return criteria.get(criterion), None
+    criterion, results = found
+    anew = changed and subject.data is not None
+    if criterion.uses_data and results.scores and not anew:
+        criterion = criteria.Recorded(criterion.name, results.scores)
+    return criterion, curves(results)
 
 
 def known(subject: Subject, criterion) -> Sensitivity | None:
     """The finished analysis of the subject; see `Pruner.sensitivity`."""
-    criterion = _of_curves(criterion)
-    for results in _all_results(subject, criterion):
-        if results.ratios is not None:
-            return curves(results)
-        if results.known:
-            log.warning(
-                "The analysis in %s is not finished and is not used: call "
-                "ana again to finish it.",
-                results.path,
-            )
-    _notice_others(subject, subject.origin(criterion))
+    found = _finished(subject, criterion, told=True)
+    return None if found is None else curves(found[1])
+
+
+def _finished(subject, criterion, told=False):
+    """The criterion and the results of a finished analysis, or None.
+
+    Args:
+        criterion: Defaults to whichever default there is an analysis by.
+        told: Whether to warn of what is not used.
+    """
+    names = [criteria.DEFAULT_WITH_DATA, criteria.DEFAULT_WITH_CURVES]
+    wanted = [
+        criteria.get(one)
+        for one in (names if criterion is None else [criterion])
+    ]
+    for one in wanted:
+        for results in _all_results(subject, one):
+            if results.ratios is not None:
+                return one, results
+            if results.known and told:
+                log.warning(
+                    "The analysis in %s is not finished and is not used: "
+                    "call ana again to finish it.",
+                    results.path,
+                )
+    if told:
+        _notice_others(subject, *(subject.origin(one) for one in wanted))
     return None
 
 
@@ -188,8 +246,13 @@ def _told(sensitivity: Sensitivity) -> Sensitivity:
     return sensitivity
 
 
-def _notice_others(subject, origin) -> None:
-    for file, differs in subject.workspace.other_results(origin).items():
+def _notice_others(subject, *origins) -> None:
+    """Warns of analyses that are of something else than all of these."""
+    others = [subject.workspace.other_results(origin) for origin in origins]
+    for file in others[0]:
+        if not all(file in one for one in others):
+            continue
+        differs = min((one[file] for one in others), key=len)
         log.warning(
             "The analysis %s is not used: it is of another %s.",
             file,

@@ -85,7 +85,9 @@ def choose(
     table = subject.costs(channels, asked.metrics, latency)
     for reach in asked.reach(channels, table):
         told(str(reach))
-    criterion, known = analysing.ranking(subject, criterion, allocation)
+    criterion, known = analysing.ranking(
+        subject, criterion, allocation, changed=model is not None
+    )
     scores = subject.scores(channels, criterion)
     choice = asked.choose(channels, scores, living, known, table)
     by_curves = choice.explanation.allocation == "sensitivity"

@@ -41,7 +41,8 @@ class Pruner:
         exclude: Names of layers, or patterns of them, that keep their
             channels.
         data: Samples for criteria that look at data and, as arrays `(x, y)`,
-            for the analysis of `run`; training data, best.
+            for the analysis of `run`; held-out samples, or training samples
+            augmented as in training.
         loss: The loss on them, where the model is not compiled with it.
 
     Attributes:
@@ -107,10 +108,12 @@ class Pruner:
                 again, with other channels masked, and must not train it.
             ratios: Shares of each group to try. Defaults to 0.1 to 0.9.
             criterion: Which channels of a group go first. Defaults to the
-                package's, `criteria.DEFAULT_WITH_CURVES`.
+                package's: `criteria.DEFAULT_WITH_DATA` where this or the
+                pruner has data, else `criteria.DEFAULT_WITH_CURVES`.
             progress: Whether to show a progress bar. Defaults to True.
             data: Instead of `evaluate`: samples with targets, as arrays
-                `(x, y)` or batches of them.
+                `(x, y)` or batches of them; held-out ones, or training
+                samples augmented as in training.
             metric: With `data`: `accuracy`, `loss` (negative, so that larger
                 is better), or a function of `(y, y_pred)` that gives one
                 number a sample, larger for better. Defaults to `accuracy`.
@@ -210,8 +213,9 @@ class Pruner:
                 masked there stays masked, and `ratio` counts from the dense
                 model all the same. Defaults to the pruner's own model.
             criterion: Which channels of a group go first. Defaults to
-                `criteria.DEFAULT_WITH_CURVES` where there is an analysis by
-                it and it is used, else to `criteria.DEFAULT`.
+                `criteria.DEFAULT_WITH_DATA` or `DEFAULT_WITH_CURVES` where
+                there is an analysis by it and it is used, else to
+                `criteria.DEFAULT`.
             min_channels, max_ratio, divisor: Limits for every group, or
                 dictionaries of them by pattern of group or layer names; see
                 `planning.Limits`.

@@ -1,0 +1,147 @@
+"""A criterion on what the following layers' outputs lose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tf_channel_prune.channels import Channels
+from tf_channel_prune.criteria.data_driven import DataCriterion
+from tf_channel_prune.criteria.data_driven import ends
+from tf_channel_prune.criteria.magnitude import L2
+
+
+class ThiNet(DataCriterion):
+    """The share of the following layers' outputs that goes with a unit.
+
+    ThiNet (Luo et al., ICCV 2017, equation 6 and algorithm 1): what units
+    bring to the next layer's output may cancel out, or add up, so the unit
+    goes first that changes the output least together with those that went
+    before. Here
+
+    - all outputs count, by random signs (see `graph.contributions`), not a
+      few sampled ones;
+    - a unit counts from its mean, which the next layer's bias or
+      normalisation makes good;
+    - of several following layers each counts relative to the variance of its
+      output;
+    - covariances are shrunk as far as the samples are too few to tell them
+      from chance (Schaefer and Strimmer, Statistical Applications in Genetics
+      and Molecular Biology 4(1), 2005, target D).
+
+    A score is the share of the output's variance that is lost when the unit
+    goes, after those with smaller ones. Units that end inside their own layer
+    (heads of attention), or in one that the backend cannot differentiate, have
+    the share of squared weights instead, as `l2` ranks them.
+    """
+
+    name = "thinet"
+
+    def score(self, channels, data=None, loss=None):
+        from tf_channel_prune.graph.contributions import contributions
+
+        self.needs(data)
+        found = contributions(
+            channels.graph,
+            data,
+            [end for end in ends(channels) if end[2] > 0],
+            samples=self.samples,
+            seed=self.seed,
+        )
+        return self.of(channels, found)
+
+    def of(self, channels: Channels, terms: dict) -> np.ndarray:
+        """Scores from what positions bring to the outputs.
+
+        Args:
+            channels: The labels of a model.
+            terms: Per end, shape (samples, positions of the axis).
+        """
+        units_of = {
+            end: channels.units(channels.scope.tensors[end[1]].axes[end[2]])
+            for end in terms
+        }
+        scores = np.zeros(channels.unit_count)
+        sizes = L2().score(channels)
+        for group in channels.prunable:
+            lost = np.zeros((group.size, group.size))
+            for end, units in units_of.items():
+                if np.isin(group.units, units).any():
+                    lost += _covariance(terms[end], units, group.units)
+            scores[group.units] = (
+                greedy(lost) if lost.any() else _shares(sizes[group.units])
+            )
+        return scores
+
+
+def _covariance(terms, units, wanted) -> np.ndarray:
+    """Of what units bring to an output, relative to the output's variance.
+
+    Args:
+        terms: Shape (samples, positions).
+        units: The unit of each position.
+        wanted: The units to give it for.
+    """
+    total = float(np.square(terms.sum(axis=1, dtype=np.float64)).mean())
+    if not total:
+        return np.zeros((len(wanted), len(wanted)))
+    place = np.full(max(units.max(), wanted.max()) + 2, -1)
+    place[wanted] = np.arange(len(wanted))
+    here = np.flatnonzero(place[units] >= 0)
+    parts = np.zeros((len(wanted), len(terms)))
+    np.add.at(parts, place[units[here]], terms.T[here])
+    return shrunk(parts) / total
+
+
+def shrunk(parts: np.ndarray) -> np.ndarray:
+    """Mean products of rows, shrunk towards their diagonal.
+
+    Args:
+        parts: Shape (units, samples).
+    """
+    count = parts.shape[1]
+    mean = parts @ parts.T / count
+    if count < 2:
+        return np.diag(np.diag(mean))
+    spread = np.square(parts) @ np.square(parts).T / count - np.square(mean)
+    off = ~np.eye(len(mean), dtype=bool)
+    size = np.square(mean[off]).sum()
+    noise = spread[off].sum() / (count - 1)
+    keep = max(0.0, 1.0 - noise / size) if size else 0.0
+    return np.where(off, keep * mean, mean)
+
+
+def greedy(lost: np.ndarray) -> np.ndarray:
+    """What is lost in all when each unit goes, the least of all first.
+
+    Args:
+        lost: Mean products of what units bring, shape (units, units).
+
+    Returns:
+        One number a unit, which rises in the order in which they go.
+    """
+    count = len(lost)
+    scores = np.zeros(count)
+    cross = np.zeros(count)
+    own = np.diag(lost)
+    left = np.ones(count, bool)
+    total, highest, least = 0.0, 0.0, own.sum() / count * 1e-9
+    for _ in range(count):
+        costs = np.where(left, own + 2 * cross, np.inf)
+        chosen = int(np.argmin(costs))
+        total += float(costs[chosen])
+        # What goes may cancel what went before; the order is to be seen still.
+        highest = max(total, highest + least)
+        scores[chosen] = highest
+        cross += lost[chosen]
+        left[chosen] = False
+    return scores
+
+
+def _shares(sizes: np.ndarray) -> np.ndarray:
+    """The share of the whole that goes with each, the least first."""
+    order = np.argsort(sizes, kind="stable")
+    shares = np.empty(len(sizes))
+    shares[order] = np.cumsum(sizes[order]) / max(
+        sizes.sum(), np.finfo(float).tiny
+    )
+    return shares
