@@ -238,6 +238,10 @@ def test_a_metric_is_one_finite_number_a_sample(
     assert pruner.sensitivity() is None
 
 
+def _by_loss(data):
+    return lambda model: -model.evaluate(*data, verbose=0)[0]
+
+
 def _used(pruner, **how):
     pruner.prune(ratio=0.5, divisor=1, **how)
     return pruner.plan.request["criterion"], pruner.plan.request["by"]
@@ -312,19 +316,23 @@ def test_the_weights_decide_where_data_can_be_read_but_once(
     batches = ((data[0][i : i + 60], data[1][i : i + 60]) for i in (0, 60))
     pruner = tcp.Pruner(model, tmp_path, data=batches)
 
-    def evaluate(model):
-        return -model.evaluate(*data, verbose=0)[0]
-
-    pruner.ana(evaluate, ratios=[0.5], progress=False)
+    pruner.ana(_by_loss(data), ratios=[0.5], progress=False)
     assert _used(pruner) == ("l1", "analysis")
 
 
-def test_both_defaults_are_found(model, data, tmp_path, caplog):
-    def evaluate(model):
-        return -model.evaluate(*data, verbose=0)[0]
-
+def test_an_analysis_takes_batches_that_can_be_read_but_once(
+    model, data, tmp_path
+):
+    x, y = data
+    batches = ((x[i : i + 60], y[i : i + 60]) for i in range(0, 240, 60))
     pruner = tcp.Pruner(model, tmp_path)
-    pruner.ana(evaluate, ratios=[0.5], progress=False)
+    pruner.ana(data=batches, progress=False)
+    assert _used(pruner) == ("thinet", "analysis")
+
+
+def test_both_defaults_are_found(model, data, tmp_path, caplog):
+    pruner = tcp.Pruner(model, tmp_path)
+    pruner.ana(_by_loss(data), ratios=[0.5], progress=False)
     assert _used(pruner) == ("l1", "analysis")
     pruner.ana(data=data, progress=False)
     caplog.clear()

@@ -20,7 +20,6 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import count_of
-from tf_channel_prune.graph.data import kept
 from tf_channel_prune.graph.trial import Trials
 from tf_channel_prune.masking.masks import Masks
 from tf_channel_prune.masking.masks import make_sparse
@@ -43,7 +42,8 @@ def analyse_on_data(
     Args:
         channels: The labels of the model.
         criterion: Which channels of a group go first.
-        data: Samples with targets; criteria that need data look at them too.
+        data: Samples with targets, which can be read more than once (see
+            `graph.data.kept`); criteria that need data look at them too.
         metric: `accuracy`, `loss` (negative) or a function of `(y, y_pred)`
             with one number a sample, larger for better.
         loss: The loss, where the model is not compiled with one.
@@ -53,7 +53,6 @@ def analyse_on_data(
         masks: A sparse copy of the model that nobody else uses.
         on_group: Called with each group, twice; see `analyse_fast`.
     """
-    data = kept(data)
     masks = masks or Masks(make_sparse(channels))
     scores = criteria.scores(masks.channels, criterion, data, loss)
     trials = GroupTrials(masks, scores, data, metric, loss, share)

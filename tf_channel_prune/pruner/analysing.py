@@ -166,11 +166,10 @@ def _finished(subject, criterion, told=False):
         criterion: Defaults to whichever default there is an analysis by.
         told: Whether to warn of what is not used.
     """
-    names = [criteria.DEFAULT_WITH_DATA, criteria.DEFAULT_WITH_CURVES]
-    wanted = [
-        criteria.get(one)
-        for one in (names if criterion is None else [criterion])
-    ]
+    wanted = [criterion]
+    if criterion is None:
+        wanted = [criteria.DEFAULT_WITH_DATA, criteria.DEFAULT_WITH_CURVES]
+    wanted = [criteria.get(one) for one in wanted]
     for one in wanted:
         for results in _all_results(subject, one):
             if results.ratios is not None:
