@@ -3,19 +3,22 @@
     python benchmarks/ana_cost.py --model resnet20.keras --data cifar10.npz
     python benchmarks/ana_cost.py --mobilenet --data cifar10.npz
 
-Both analyses score the same training images: the full one every group at nine
-ratios on all `--images` of them, with the running statistics measured anew for
-every point; the fast one (`Pruner.ana(data=...)`) what it needs. The plans
-that follow are recalibrated and scored on the validation images. The rank
-correlation is Spearman's, of the losses of both at all groups and ratios, and
-the mean of the groups' own. With `--tried` plans are also the best of 16 near
-that of the curves, by the accuracy on the same images, as `tcp.prune(data=...)`
-takes them; seconds are then those of the analysis and of one plan. With several
-`--seeds`, each with a choice of images of its own, the last lines are the mean
-difference of both analyses and its standard error. MobileNetV2 (width 0.35,
-for 32 x 32 images) is trained for `--epochs` first. `--memory` runs the fast
-analysis alone and prints by how much the process grew, and `--kept 0` with it
-what it does where no tensors are kept from group to group.
+Both analyses look at the same training images, augmented where the model was
+trained on augmented ones. The full one scores every group at nine ratios on all
+`--images` of them, with the running statistics measured anew for every point;
+the fast one (`Pruner.ana(data=...)`) what it needs. Both take the order of the
+units from the default criterion, whose scoring is part of the seconds, not of
+the evaluations. The plans that follow are recalibrated and scored on the
+validation images. The rank correlation is Spearman's, of the losses of both at
+all groups and ratios, and the mean of the groups' own. With `--tried` plans are
+also the best of 16 near that of the curves, by the accuracy on the same images,
+as `tcp.prune(data=...)` takes them; seconds are then those of the analysis and
+of one plan. With several `--seeds`, each with a choice of images of its own,
+the last lines are the mean difference of both analyses and its standard error.
+MobileNetV2 (width 0.35, for 32 x 32 images) is trained for `--epochs` first.
+`--memory` runs the fast analysis alone and prints by how much the process grew,
+and `--kept 0` with it what it does where no tensors are kept from group to
+group.
 """
 
 import argparse
@@ -48,20 +51,27 @@ class Bench(Masked):
         model, data: See `Masked`.
         count: How many training images the analyses see.
         validation: How many validation images score plans.
+        augmented: Whether the model was trained on augmented images.
     """
 
-    def __init__(self, model, data, count, validation):
+    def __init__(self, model, data, count, validation, augmented):
         super().__init__(model, data)
         self.count = count
         self.validation = validation
-        self.scores = criteria.scores(
-            self.channels, criteria.DEFAULT_WITH_CURVES
-        )
+        self.augmented = augmented
 
     def choose(self, seed):
         """The training images that the analyses see from now on."""
         self.seed = seed
-        self.images = cifar10_arrays.some(self.data, self.count, seed)
+        images, labels = cifar10_arrays.some(self.data, self.count, seed)
+        if self.augmented:
+            images = cifar10_arrays.augmented(images, seed)
+        self.images = images, labels
+        start = time.perf_counter()
+        self.scores = criteria.scores(
+            self.channels, criteria.DEFAULT_WITH_DATA, self.images, self.loss
+        )
+        self.scoring = time.perf_counter() - start
 
     def full(self):
         """Every group at nine ratios on all images, from the input on."""
@@ -147,7 +157,7 @@ def rows(bench, name, tried):
     """
     start = time.perf_counter()
     curves, evaluations = getattr(bench, name)()
-    seconds = time.perf_counter() - start
+    seconds = bench.scoring + time.perf_counter() - start
     found = []
     for how in (False, True)[: 1 + tried]:
         start = time.perf_counter()
@@ -220,7 +230,9 @@ def main():
     else:
         model = keras.models.load_model(flags.model)
     trial.Prefixes = functools.partial(Prefixes, limit=flags.kept)
-    bench = Bench(model, data, flags.images, flags.validation)
+    bench = Bench(
+        model, data, flags.images, flags.validation, not flags.mobilenet
+    )
     if flags.memory:
         bench.choose(flags.seeds[0])
         return memory(bench)

@@ -154,7 +154,9 @@ def main():
         model = mobilenet(data, flags.epochs)
     else:
         model = keras.models.load_model(flags.model)
-    bench = Bench(model, data, flags.images, flags.validation)
+    bench = Bench(
+        model, data, flags.images, flags.validation, not flags.mobilenet
+    )
     bench.choose(0)
     recorded = Recorded(bench, flags.scores)
     recorded.fill()

@@ -37,6 +37,10 @@ ANALYSIS = 2500
 class Bench(Masked):
     """The cells of the table."""
 
+    def __init__(self, model, data):
+        super().__init__(model, data)
+        self._scores = {}
+
     def recalibrated(self, alive, part, seed, count=None):
         """The accuracy in percent with only `alive` left."""
         images, _ = cifar10_arrays.some(self.data, RECALIBRATION, 1000 + seed)
@@ -44,12 +48,15 @@ class Bench(Masked):
         return self.accuracy(alive, part, count, images)
 
     def scored(self, name, seed):
-        """A criterion's scores of the units."""
-        criterion = criteria.get(name)
-        if hasattr(criterion, "seed"):
-            criterion.seed = seed
-        data = self.analysis(seed)
-        return criteria.scores(self.channels, criterion, data, self.loss)
+        """A criterion's scores of the units, the same for all its cells."""
+        if (name, seed) not in self._scores:
+            criterion = criteria.get(name)
+            if hasattr(criterion, "seed"):
+                criterion.seed = seed
+            self._scores[name, seed] = criteria.scores(
+                self.channels, criterion, self.analysis(seed), self.loss
+            )
+        return self._scores[name, seed]
 
     def analysed(self, name, seed):
         """A criterion's loss curves."""

@@ -28,8 +28,9 @@ def _linear(kernel, consumer):
     return channels_of(model)
 
 
-def _scores(channels, data, **how):
-    scores = criteria.ThiNet(**how).score(channels, data)
+def _scores(channels, data, prior=0.0, **how):
+    """By the samples alone, if nothing else is said."""
+    scores = criteria.ThiNet(prior=prior, **how).score(channels, data)
     return scores[channels.prunable[0].units]
 
 
@@ -47,6 +48,29 @@ def test_by_hand():
     expected = np.array([5, 1, 29]) / 29
     found = _scores(channels, data, samples=2000)
     np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+def test_squared_weights_count_beside_the_samples():
+    """The same model: 4, 1, 10 of 29 by the samples, weights 5, 2, 11 of 18."""
+    channels = _linear([[2.0, 0.0, 3.0], [0.0, 1.0, 1.0]], [[1.0]] * 3)
+    data = np.tile(CORNERS, (500, 1))
+    by_weights = 15 / 29 * np.array([5, 2, 11]) / 18
+    own = (np.array([4, 1, 10]) / 29 + by_weights) / 2
+    first, second = own[1], own[1] + own[0]
+    expected = [second, first, (1 + 15 / 29) / 2]
+    found = _scores(channels, data, prior=1.0, samples=2000)
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+    default = criteria.ThiNet(samples=2000).score(channels, data)
+    np.testing.assert_array_equal(default[channels.prunable[0].units], found)
+    # So much that the samples have no say.
+    found = _scores(channels, data, prior=1e6, samples=2000) / (15 / 29)
+    np.testing.assert_allclose(found, [7 / 18, 2 / 18, 1.0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("prior", [-0.5, float("nan")])
+def test_a_prior_is_a_weight(prior):
+    with pytest.raises(PruningError, match="0 or more"):
+        criteria.ThiNet(prior=prior)
 
 
 def test_units_that_cancel_out_go_together():

@@ -8,6 +8,7 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.criteria.data_driven import DataCriterion
 from tf_channel_prune.criteria.data_driven import ends
 from tf_channel_prune.criteria.magnitude import L2
+from tf_channel_prune.errors import PruningError
 
 
 class ThiNet(DataCriterion):
@@ -26,15 +27,38 @@ class ThiNet(DataCriterion):
       output;
     - covariances are shrunk as far as the samples are too few to tell them
       from chance (Schaefer and Strimmer, Statistical Applications in Genetics
-      and Molecular Biology 4(1), 2005, target D).
+      and Molecular Biology 4(1), 2005, target D), and the unit's share of
+      squared weights, as `l2` has it, counts beside what was measured: samples
+      go through the whole model, and pruning elsewhere changes them.
 
     A score is the share of the output's variance that is lost when the unit
     goes, after those with smaller ones. Units that end inside their own layer
-    (heads of attention), or in one that the backend cannot differentiate, have
-    the share of squared weights instead, as `l2` ranks them.
+    (heads of attention), or in one that the backend cannot differentiate, go
+    by their squared weights alone.
+
+    Args:
+        samples: The most samples to use. Defaults to 512.
+        seed: Of the choice of samples, and of the signs. Defaults to 0.
+        prior: How much squared weights count, relative to what was measured.
+            Defaults to 1; 0 for the samples alone.
+        normalisation: See `Criterion`.
     """
 
     name = "thinet"
+
+    def __init__(
+        self,
+        samples: int = 512,
+        seed: int = 0,
+        prior: float = 1.0,
+        normalisation=None,
+    ):
+        super().__init__(samples, seed, normalisation=normalisation)
+        if not prior >= 0:
+            raise PruningError(
+                f"The prior of 'thinet' is 0 or more, got {prior!r}."
+            )
+        self.prior = prior
 
     def score(self, channels, data=None, loss=None):
         from tf_channel_prune.graph.contributions import contributions
@@ -67,10 +91,24 @@ class ThiNet(DataCriterion):
             for end, units in units_of.items():
                 if np.isin(group.units, units).any():
                     lost += _covariance(terms[end], units, group.units)
-            scores[group.units] = (
-                greedy(lost) if lost.any() else _shares(sizes[group.units])
-            )
+            lost = _with_prior(lost, sizes[group.units], self.prior)
+            scores[group.units] = greedy(lost)
         return scores
+
+
+def _with_prior(lost, sizes, prior) -> np.ndarray:
+    """What is lost by the samples, averaged with shares of squared weights.
+
+    Args:
+        lost: Shape (units, units); all zero where nothing was measured.
+        sizes: The squared weights of each unit.
+        prior: The weight of `sizes`, where that of the samples is 1.
+    """
+    shares = np.diag(sizes / max(sizes.sum(), np.finfo(float).tiny))
+    size = np.trace(lost)
+    if not size:
+        return shares
+    return (lost + prior * size * shares) / (1 + prior)
 
 
 def _covariance(terms, units, wanted) -> np.ndarray:
@@ -135,13 +173,3 @@ def greedy(lost: np.ndarray) -> np.ndarray:
         cross += lost[chosen]
         left[chosen] = False
     return scores
-
-
-def _shares(sizes: np.ndarray) -> np.ndarray:
-    """The share of the whole that goes with each, the least first."""
-    order = np.argsort(sizes, kind="stable")
-    shares = np.empty(len(sizes))
-    shares[order] = np.cumsum(sizes[order]) / max(
-        sizes.sum(), np.finfo(float).tiny
-    )
-    return shares
