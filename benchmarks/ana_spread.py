@@ -11,7 +11,9 @@ by batch; that takes as long as a full analysis of them, and is kept in
 at `--batches` random ones of these batches, `--choices` times, and a plan by
 each is recalibrated and scored on the validation images. Differences are of
 plans by the same batches. Choices share batches, so that their standard error
-is a little too small. The time that both take is ana_cost.py's.
+is a little too small. Plans of nearly the same sum of losses differ by points
+when they are run, so that sum, by all points on all images, is printed for the
+plans of both, too. The time that both take is ana_cost.py's.
 """
 
 import argparse
@@ -104,10 +106,19 @@ def _name(group, count):
     return f"{group.name if group else 'baseline'}:{count}"
 
 
+def sum_of_losses(bench, curves, alive):
+    """What a plan loses if every group loses what it does alone."""
+    gone = zip(bench.channels.prunable, bench.table.counts(alive))
+    return float(
+        sum(curves.loss(g.name, [1 - left / g.size])[0] for g, left in gone)
+    )
+
+
 def compare(bench, recorded, choices, count):
-    """Prints the mean accuracy of plans by both analyses."""
+    """Prints the mean accuracy of plans by both analyses, and their losses."""
     total = len(recorded.rows["baseline:0"])
-    known, scores, points = {}, [], []
+    best, _ = recorded.full(np.arange(total))
+    known, scores, points, losses = {}, [], [], []
     for number in range(choices):
         rng = np.random.default_rng(number)
         batches = rng.choice(total, count, replace=False)
@@ -116,12 +127,14 @@ def compare(bench, recorded, choices, count):
             curves, scored = analysis(batches)
             points.append(scored)
             rows.append([])
+            losses.append([])
             for ratio in RATIOS:
                 alive = bench.plan(curves, ratio, False)
                 key = alive.tobytes()
                 if key not in known:
                     known[key] = bench.validated(alive)
                 rows[-1].append(known[key])
+                losses[-1].append(sum_of_losses(bench, best, alive))
         scores.append(rows)
         print(number, points[-2:], rows, flush=True)
     fast, full = np.moveaxis(scores, 1, 0)
@@ -130,6 +143,9 @@ def compare(bench, recorded, choices, count):
         error = found.std(axis=0, ddof=1) / np.sqrt(choices)
         text = [f"{m:.2f} ± {e:.2f}" for m, e in zip(found.mean(0), error)]
         print(f"| {name} | {' | '.join(text)} |")
+    for name, found in (("fast", losses[::2]), ("full", losses[1::2])):
+        text = [f"{mean:.3f}" for mean in np.mean(found, axis=0)]
+        print(f"| {name}, sum of losses | {' | '.join(text)} |")
 
 
 def parse():

@@ -235,7 +235,11 @@ def compare(bench, rows):
 
 def step_times(bench, ratio, steps=30):
     """Seconds a training step, models taking turns: median of the steps."""
-    sparse = tcp.prune(bench.baseline, dict.fromkeys(bench.flags.of, ratio))
+    sparse = tcp.prune(
+        bench.baseline,
+        dict.fromkeys(bench.flags.of, ratio),
+        data=bench.data.choosing,
+    )
     models = {
         "dense": keras.models.clone_model(bench.baseline),
         "sparse": sparse,
