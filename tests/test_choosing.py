@@ -259,6 +259,21 @@ def test_an_analysis_on_data_says_which_channels_go(model, data, tmp_path):
     assert _used(without, allocation="global")[0] == tcp.criteria.DEFAULT
 
 
+def test_an_analysis_takes_the_loss_of_its_pruner(model, data, tmp_path):
+    """Unless it is given one."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found = []
+    for name, mine, given in (("a", loss, None), ("b", None, loss)):
+        plain = keras.models.clone_model(model)
+        plain.set_weights(model.get_weights())
+        pruner = tcp.Pruner(plain, tmp_path / name, loss=mine)
+        options = {} if given is None else {"loss": given}
+        found.append(
+            pruner.ana(data=data, metric="loss", progress=False, **options)
+        )
+    assert found[0] == found[1]
+
+
 class Looks(tcp.criteria.L1):
     """Counts how often it looks at data."""
 

@@ -36,7 +36,9 @@ def measure(
         raise PruningError(f"jobs must be at least 1, got {jobs!r}.")
     with subject.workspace.lock():
         results = _results(subject, criterion, "evaluate")
-        criterion = _in_order(subject, criterion, results, subject.data)
+        criterion = _in_order(
+            subject, criterion, results, subject.data, subject.loss
+        )
         todo = _steps(subject, subject.channels, criterion, ratios)
         if not all(step.key in results.known for step in todo):
             _evaluate(
@@ -54,6 +56,7 @@ def measure_on_data(
 
     ratios = check_ratios(ratios)
     data = kept(data)
+    loss = subject.loss if loss is None else loss
     criterion = _to_analyse_by(criterion, data)
     by = metric if metric in _METRICS else "function"
     with subject.workspace.lock():
@@ -96,7 +99,7 @@ def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
             criterion,
             progress,
             "loss",
-            subject.loss or loss,
+            loss,
             1.0,
         )
     elif evaluate is not None:
@@ -112,7 +115,7 @@ def _to_analyse_by(criterion, data):
     return criteria.get(criterion or criteria.DEFAULT_WITH_DATA)
 
 
-def _in_order(subject, criterion, results, data, loss=None):
+def _in_order(subject, criterion, results, data, loss):
     """The criterion, with the scores that the analysis has begun with.
 
     Other data, or an augmentation of them, would give other scores, and the
@@ -122,7 +125,6 @@ def _in_order(subject, criterion, results, data, loss=None):
         return criterion
     if not results.scores:
         channels = subject.channels
-        loss = subject.loss if loss is None else loss
         scores = criteria.scores(channels, criterion, data, loss)
         results.keep_scores(
             {g.name: scores[g.units].tolist() for g in channels.prunable}
