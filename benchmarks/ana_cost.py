@@ -149,6 +149,17 @@ def mobilenet(data, epochs):
     return model
 
 
+def bench_of(flags):
+    """The net that the command line asks for, with its images."""
+    data = cifar10_arrays.load(flags.data)
+    if flags.mobilenet:
+        model = mobilenet(data, flags.epochs)
+    else:
+        model = keras.models.load_model(flags.model)
+    augmented = not flags.mobilenet
+    return Bench(model, data, flags.images, flags.validation, augmented)
+
+
 def rows(bench, name, tried):
     """The analysis, and a line of the table for each way to plan by it.
 
@@ -224,15 +235,8 @@ def parse():
 
 def main():
     flags = parse()
-    data = cifar10_arrays.load(flags.data)
-    if flags.mobilenet:
-        model = mobilenet(data, flags.epochs)
-    else:
-        model = keras.models.load_model(flags.model)
     trial.Prefixes = functools.partial(Prefixes, limit=flags.kept)
-    bench = Bench(
-        model, data, flags.images, flags.validation, not flags.mobilenet
-    )
+    bench = bench_of(flags)
     if flags.memory:
         bench.choose(flags.seeds[0])
         return memory(bench)

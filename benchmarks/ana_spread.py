@@ -19,12 +19,9 @@ plans of both, too. The time that both take is ana_cost.py's.
 import argparse
 import pathlib
 
-import cifar10_arrays
-import keras
 import numpy as np
 from ana_cost import RATIOS
-from ana_cost import Bench
-from ana_cost import mobilenet
+from ana_cost import bench_of
 
 from tf_channel_prune.analysis import RATIOS as NINE
 from tf_channel_prune.analysis import curves_of
@@ -165,14 +162,7 @@ def parse():
 
 def main():
     flags = parse()
-    data = cifar10_arrays.load(flags.data)
-    if flags.mobilenet:
-        model = mobilenet(data, flags.epochs)
-    else:
-        model = keras.models.load_model(flags.model)
-    bench = Bench(
-        model, data, flags.images, flags.validation, not flags.mobilenet
-    )
+    bench = bench_of(flags)
     bench.choose(0)
     recorded = Recorded(bench, flags.scores)
     recorded.fill()

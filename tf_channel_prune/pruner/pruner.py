@@ -118,7 +118,7 @@ class Pruner:
                 is better), or a function of `(y, y_pred)` that gives one
                 number a sample, larger for better. Defaults to `accuracy`.
             loss: With `data`, where the loss is needed and the model is not
-                compiled with it.
+                compiled with it. Defaults to the pruner's.
             share: With `data`: the share of them to score on, a random
                 choice. Defaults to 1: all of them.
             jobs: How many processes evaluate at once; with more than one,
