@@ -72,6 +72,9 @@ class Bench(Masked):
             self.channels, criteria.DEFAULT_WITH_DATA, self.images, self.loss
         )
         self.scoring = time.perf_counter() - start
+        self.expected = criteria.expected(
+            self.channels, criteria.DEFAULT_WITH_DATA, self.scores
+        )
 
     def full(self):
         """Every group at nine ratios on all images, from the input on."""
@@ -83,11 +86,12 @@ class Bench(Masked):
             alive[step.dead] = False
             variant = functools.partial(self.masks.trial, alive)
             known[step.key] = float(trials.outcomes(0, [variant])[0].mean())
-        return curves_of(sizes_of(self.channels), known), trials.work
+        curves = curves_of(sizes_of(self.channels), known, self.expected)
+        return curves, trials.work
 
     def fast(self):
         """What `Pruner.ana(data=...)` does."""
-        curves, effort = self.curves(self.scores, self.images)
+        curves, effort = self.curves(self.scores, self.images, self.expected)
         return curves, effort.evaluations
 
     def plan(self, curves, ratio, tried):
@@ -97,10 +101,16 @@ class Bench(Masked):
             return problem.first.alive
         return self.tried(problem, self.images, self.seed)
 
-    def validated(self, alive):
-        """The validation accuracy of a plan, in percent."""
-        images = self.images[0][:2048]
-        return self.accuracy(alive, "val", self.validation, images)
+    def validated(self, alive, images=None):
+        """The validation accuracy of a plan, in percent.
+
+        Args:
+            alive: What stays, boolean per unit.
+            images: What statistics are measured anew on. Defaults to those
+                that the analyses see.
+        """
+        images = self.images[0] if images is None else images
+        return self.accuracy(alive, "val", self.validation, images[:2048])
 
 
 def correlations(channels, one, two):

@@ -60,9 +60,9 @@ class Bench(Masked):
 
     def analysed(self, name, seed):
         """A criterion's loss curves."""
-        found, effort = self.curves(
-            self.scored(name, seed), self.analysis(seed)
-        )
+        scores = self.scored(name, seed)
+        expected = criteria.expected(self.channels, name, scores)
+        found, effort = self.curves(scores, self.analysis(seed), expected)
         print(f"{name} {seed}: {effort}", flush=True)
         return found
 

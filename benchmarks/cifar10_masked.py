@@ -45,15 +45,16 @@ class Masked:
 
         self._predict = compiled(graph, predict)
 
-    def curves(self, scores, images):
+    def curves(self, scores, images, expected=None):
         """Loss curves by the fast analysis, and what they took."""
         return analyse_on_data(
             self.channels,
-            lambda channels: scores,
+            scores,
             images,
             metric="loss",
             loss=self.loss,
             masks=self.masks,
+            expected=expected,
         )
 
     def problem(self, ratio, scores, curves):

@@ -253,7 +253,11 @@ def test_an_analysis_on_data_says_which_channels_go(model, data, tmp_path):
     with_data.ana(data=data, progress=False)
     assert _used(with_data) == ("thinet", "analysis")
     without = tcp.Pruner(model, tmp_path)
-    assert without.sensitivity() == with_data.sensitivity()
+    found = without.sensitivity()
+    assert found == with_data.sensitivity()
+    assert {name: len(one) for name, one in found.expected.items()} == (
+        found.sizes
+    )
     assert _used(without) == ("thinet", "analysis")
     assert without.plan.kept == with_data.plan.kept
     assert _used(without, allocation="global")[0] == tcp.criteria.DEFAULT
@@ -354,3 +358,4 @@ def test_both_defaults_are_found(model, data, tmp_path, caplog):
     assert _used(pruner) == ("thinet", "analysis")
     assert _used(pruner, criterion="l1") == ("l1", "analysis")
     assert "not used" not in caplog.text
+    assert pruner.sensitivity("l1").expected == {}

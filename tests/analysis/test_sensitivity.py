@@ -1,5 +1,7 @@
 """Curves of an analysis, on numbers that can be checked in the head."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,44 @@ def test_a_curve_that_bends_is_met_better_than_by_straight_lines():
     assert error.max() < 0.5 * np.abs(lines - between**4).max()
 
 
+# The criterion expects the fourth power of what goes: 1, 16, ..., 4096.
+POWERS = [float(n**4) for n in range(1, 9)]
+
+
+def test_between_points_a_curve_runs_as_the_criterion_expects():
+    """One point says how much it matters, the criterion where it comes."""
+    curve = {"a": {0.75: 1 - 0.75**4}}
+    evenly = Sensitivity(1.0, curve, {"a": 8})
+    told = Sensitivity(1.0, curve, {"a": 8}, {"a": POWERS})
+    shares = np.array([0.125, 0.25, 0.375, 0.5, 0.625])
+    assert np.abs(told.loss("a", shares) - shares**4).max() < 0.01
+    assert np.abs(evenly.loss("a", shares) - shares**4).max() > 0.1
+    for result in (told, evenly):  # what was measured stays
+        assert result.loss("a", 0.75) == pytest.approx(0.75**4)
+
+
+def test_what_is_expected_has_no_unit():
+    curve = {"a": {0.5: 0.84, 0.75: 0.36}}
+    shares = np.linspace(0, 1, 9)
+    one, other = (
+        Sensitivity(1.0, curve, {"a": 8}, {"a": [k * n for n in POWERS]})
+        for k in (1, 1e-9)
+    )
+    np.testing.assert_allclose(one.loss("a", shares), other.loss("a", shares))
+
+
+@pytest.mark.parametrize(
+    "expected", [[0.0] * 8, [0.0] * 7 + [1.0], [1.0] * 8, [0.0] * 4 + [1.0] * 4]
+)
+def test_losses_only_grow_whatever_is_expected(expected):
+    curve = {"a": {0.25: 0.9, 0.5: 0.8, 0.75: 0.6}}
+    result = Sensitivity(1.0, curve, {"a": 8}, {"a": expected})
+    losses = result.loss("a", np.linspace(0, 1, 201))
+    assert np.isfinite(losses).all() and (np.diff(losses) >= -1e-12).all()
+    found = result.loss("a", [0.0, 0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(found, [0, 0.1, 0.2, 0.4, 0.4], atol=1e-12)
+
+
 def test_scaled_losses():
     twice = RESULT.scaled({"a": 2.0, "b": 1.0})
     np.testing.assert_allclose(
@@ -66,6 +106,10 @@ def test_scaled_losses():
         2 * RESULT.loss("a", [0.25, 0.5, 0.75]),
     )
     assert twice.loss("b", 0.5) == pytest.approx(RESULT.loss("b", 0.5))
+    told = Sensitivity(1.0, {"a": {0.5: 0.84}}, {"a": 8}, {"a": POWERS})
+    np.testing.assert_allclose(
+        told.scaled({"a": 2.0}).loss("a", 0.25), 2 * told.loss("a", 0.25)
+    )
 
 
 def test_points_lie_at_the_shares_that_really_went():
@@ -90,9 +134,25 @@ def test_unknown_group():
 
 def test_json_round_trip():
     assert Sensitivity.from_json(RESULT.to_json()) == RESULT
+    told = dataclasses.replace(RESULT, expected={"b": POWERS})
+    assert Sensitivity.from_json(told.to_json()) == told
 
 
-@pytest.mark.parametrize("text", ["", "3", '{"baseline": 1}'])
+ROW = '{"baseline": 1, "groups": {"a": {"size": 2, "scores": {}, "expected": '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3",
+        '{"baseline": 1}',
+        ROW + "[1.0]}}}",
+        ROW + "[2.0, 1.0]}}}",
+        ROW + "[1.0, NaN]}}}",
+        ROW + "3}}}",
+    ],
+)
 def test_what_is_no_analysis_is_refused(text):
     with pytest.raises(PruningError, match="Not an analysis"):
         Sensitivity.from_json(text)

@@ -242,3 +242,16 @@ def test_a_model_is_pruned_by_it():
     assert tcp.cost(slim).flops <= 0.5 * tcp.cost(model).flops
     with pytest.raises(PruningError, match="give data"):
         tcp.prune(model, 0.5, criterion="thinet")
+
+
+def test_it_says_what_is_expected_to_be_lost():
+    """Which a criterion that scores each unit by itself does not."""
+    x = keras.Input((3,))
+    h = layers.Dense(4, name="hidden")(x)
+    channels = channels_of(keras.Model(x, layers.Dense(1, name="out")(h)))
+    scores = np.zeros(channels.unit_count)
+    (group,) = channels.prunable
+    scores[group.units] = [0.5, 0.25, 1.0, 0.75]
+    expected = criteria.expected(channels, "thinet", scores)
+    assert expected == {group.name: [0.25, 0.5, 0.75, 1.0]}
+    assert criteria.expected(channels, "l1", scores) == {}

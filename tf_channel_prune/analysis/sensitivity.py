@@ -10,11 +10,19 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 
 FORMAT = 1
+EVENLY = 0.01  # how much a share counts beside what is expected to be lost
 
 
 def removed_at(size: int, ratio: float) -> int:
     """How many of `size` channels a ratio removes: rounded, never all."""
     return min(int(size * ratio + 0.5), size - 1)
+
+
+def _rising(numbers, count: int) -> list[float]:
+    rising = [float(number) for number in numbers]
+    if len(rising) != count or not all(np.diff(rising) >= 0):
+        raise ValueError(f"expected is not {count} numbers that rise")
+    return rising
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +34,15 @@ class Sensitivity:
         curves: Per group, the score at each ratio.
         sizes: Per group, how many channels it has. A ratio removes
             `removed_at(size, ratio)` of them.
+        expected: Per group, what the criterion expects to be lost with the
+            first channel, the first two, and so on: `size` numbers in a
+            measure of its own, not descending. Groups may be missing.
     """
 
     baseline: float
     curves: dict[str, dict[float, float]]
     sizes: dict[str, int]
+    expected: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
     def loss(self, group: str, share) -> np.ndarray:
         """What removing a share of one group costs in score.
@@ -38,9 +50,11 @@ class Sensitivity:
         The curve is made monotone (a score that recovers at a larger ratio
         is luck), starts at no loss, and is a monotone cubic between measured
         points (Fritsch and Butland, 1984): losses grow ever faster, and
-        straight lines lie above such a curve. Beyond the last point a line
-        runs to the worst loss of any group: with all its channels gone a
-        group leaves nothing.
+        straight lines lie above such a curve. It runs over what the criterion
+        expects to be lost, where it says so, else over the share: few points
+        then tell how much that matters, and the criterion where it comes
+        about. Beyond the last point a line runs to the worst loss of any
+        group: with all its channels gone a group leaves nothing.
 
         Args:
             group: A group's name.
@@ -60,8 +74,19 @@ class Sensitivity:
         beyond = np.interp(share, [shares[-1], 1.0], [losses[-1], worst])
         if len(shares) == 1:
             return beyond
-        curve = PchipInterpolator(shares, losses)
-        return np.where(share > shares[-1], beyond, curve(share))
+        curve = PchipInterpolator(self._lost(group, shares), losses)
+        within = curve(self._lost(group, share))
+        return np.where(share > shares[-1], beyond, within)
+
+    def _lost(self, group, share) -> np.ndarray:
+        """What is expected to be lost, rising with the share."""
+        share = np.asarray(share)
+        expected = np.array([0.0, *self.expected.get(group, ())])
+        if not expected[-1] > 0:
+            return share
+        at = np.arange(len(expected)) / self.sizes[group]
+        # Where it expects nothing to be lost, the share still counts.
+        return np.interp(share, at, expected / expected[-1]) + EVENLY * share
 
     def scaled(self, factors: dict[str, float]) -> Sensitivity:
         """The same curves with every group's losses times a factor.
@@ -80,6 +105,7 @@ class Sensitivity:
                 for name, curve in self.curves.items()
             },
             self.sizes,
+            self.expected,
         )
 
     def measured(self, group: str) -> float:
@@ -117,12 +143,17 @@ class Sensitivity:
     def to_json(self) -> str:
         """One group a line."""
         rows = [
-            f"    {json.dumps(name)}: "
-            + json.dumps({"size": self.sizes[name], "scores": curve})
-            for name, curve in self.curves.items()
+            f"    {json.dumps(name)}: {json.dumps(self._row(name))}"
+            for name in self.curves
         ]
         head = f'{{\n  "format": {FORMAT},\n  "baseline": {self.baseline!r},\n'
         return head + '  "groups": {\n' + ",\n".join(rows) + "\n  }\n}\n"
+
+    def _row(self, name) -> dict:
+        row = {"size": self.sizes[name], "scores": self.curves[name]}
+        if name in self.expected:
+            row["expected"] = self.expected[name]
+        return row
 
     @classmethod
     def from_json(cls, text: str) -> Sensitivity:
@@ -141,6 +172,11 @@ class Sensitivity:
                     for name, g in groups.items()
                 },
                 {name: int(g["size"]) for name, g in groups.items()},
+                {
+                    name: _rising(g["expected"], int(g["size"]))
+                    for name, g in groups.items()
+                    if "expected" in g
+                },
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PruningError(f"Not an analysis: {error}.") from error

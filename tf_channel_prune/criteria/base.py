@@ -55,6 +55,9 @@ class Criterion:
     Attributes:
         name: How it is called in `criterion=`.
         uses_data: Whether `score` needs `data`.
+        cumulative: Whether a score is what is lost when the unit goes
+            together with all of its group that go before it. Loss curves
+            then run between their points as the scores do.
         skips: Names of weights that have no say.
     """
 
@@ -62,6 +65,7 @@ class Criterion:
     reduction = "sum"
     normalisation = "mean"
     uses_data = False
+    cumulative = False
     skips: tuple[str, ...] = STATISTICS
 
     def __init__(
@@ -159,18 +163,19 @@ class FunctionCriterion(Criterion):
 
 
 class Recorded(Criterion):
-    """Scores that were made before, by a criterion of that name.
+    """Scores that were made before, by a criterion.
 
     Args:
-        name: The criterion's.
+        criterion: Which one.
         by_group: Per group name, one score a unit.
     """
 
     normalisation = "none"
 
-    def __init__(self, name: str, by_group: dict[str, list[float]]):
+    def __init__(self, criterion: Criterion, by_group: dict[str, list[float]]):
         super().__init__()
-        self.name = name
+        self.name = criterion.name
+        self.cumulative = criterion.cumulative
         self.by_group = by_group
 
     def score(self, channels, data=None, loss=None):
@@ -219,6 +224,25 @@ def scores(channels, criterion=None, data=None, loss=None) -> np.ndarray:
     criterion = get(criterion)
     given = {"data": data, "loss": loss} if criterion.uses_data else {}
     return criterion.normalised(channels, criterion.score(channels, **given))
+
+
+def expected(channels, criterion, scores) -> dict[str, list[float]]:
+    """What a criterion expects to be lost as the units of each group go.
+
+    Args:
+        channels: The labels of a model.
+        criterion: See `get`.
+        scores: Its scores.
+
+    Returns:
+        Per group, a number for each unit, not descending; nothing unless the
+        criterion is `cumulative`.
+    """
+    if not get(criterion).cumulative:
+        return {}
+    return {
+        g.name: np.sort(scores[g.units]).tolist() for g in channels.prunable
+    }
 
 
 def names() -> list[str]:

@@ -45,6 +45,7 @@ class ThiNet(DataCriterion):
     """
 
     name = "thinet"
+    cumulative = True
 
     def __init__(
         self,

@@ -55,18 +55,19 @@ def choose_by_trials(
     data = kept(data)
     masks = Masks(make_sparse(channels))
     steps = 2 * len(channels.prunable)
+    scores = criteria.scores(channels, criterion, data, loss)
     with progress_bar("loss curves", steps, progress) as advance:
         curves, effort = analyse_on_data(
             channels,
-            criterion,
+            scores,
             data,
             metric="loss",
             loss=loss,
             masks=masks,
+            expected=criteria.expected(channels, criterion, scores),
             on_group=lambda group: advance(f"group {group.name!r}"),
         )
     print(f"Loss curves: {effort}")
-    scores = criteria.scores(channels, criterion, data, loss)
     problem = Problem(channels, scores, asked, table, living, curves)
     if asked.ratio is None or count == 1:
         return problem.first.alive

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_channel_prune import criteria
 from tf_channel_prune.analysis.fast import Effort
 from tf_channel_prune.analysis.fast import InMemory
 from tf_channel_prune.analysis.fast import analyse_fast
@@ -27,7 +26,7 @@ from tf_channel_prune.masking.masks import make_sparse
 
 def analyse_on_data(
     channels: Channels,
-    criterion,
+    scores: np.ndarray,
     data,
     metric="accuracy",
     loss=None,
@@ -35,15 +34,16 @@ def analyse_on_data(
     ratios=RATIOS,
     results=None,
     masks: Masks | None = None,
+    expected: dict[str, list[float]] | None = None,
     on_group=lambda group: None,
 ) -> tuple[Sensitivity, Effort]:
     """The fast analysis of a model; see `analysis.fast`.
 
     Args:
         channels: The labels of the model.
-        criterion: Which channels of a group go first.
+        scores: Per unit; within a group the lowest go first.
         data: Samples with targets, which can be read more than once (see
-            `graph.data.kept`); criteria that need data look at them too.
+            `graph.data.kept`).
         metric: `accuracy`, `loss` (negative) or a function of `(y, y_pred)`
             with one number a sample, larger for better.
         loss: The loss, where the model is not compiled with one.
@@ -51,13 +51,18 @@ def analyse_on_data(
         ratios: The shares of a group that may be tried.
         results: Where results are kept. Defaults to nowhere.
         masks: A sparse copy of the model that nobody else uses.
+        expected: See `Sensitivity`. Defaults to nothing.
         on_group: Called with each group, twice; see `analyse_fast`.
     """
     masks = masks or Masks(make_sparse(channels))
-    scores = criteria.scores(masks.channels, criterion, data, loss)
     trials = GroupTrials(masks, scores, data, metric, loss, share)
     sensitivity, effort = analyse_fast(
-        masks.channels, trials, results or InMemory(), ratios, on_group=on_group
+        masks.channels,
+        trials,
+        results or InMemory(),
+        ratios,
+        expected=expected,
+        on_group=on_group,
     )
     return sensitivity, dataclasses.replace(
         effort, share=trials.share, evaluations=trials.evaluations

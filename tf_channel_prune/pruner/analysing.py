@@ -45,7 +45,7 @@ def measure(
                 subject, evaluate, ratios, criterion, results, progress, jobs
             )
         results.finish(ratios, sizes_of(subject.channels))
-    return _told(curves(results))
+    return _told(curves(results, criterion))
 
 
 def measure_on_data(
@@ -62,13 +62,14 @@ def measure_on_data(
     with subject.workspace.lock():
         results = _results(subject, criterion, by)
         if results.ratios != ratios:
-            criterion = _in_order(subject, criterion, results, data, loss)
+            ordered = _in_order(subject, criterion, results, data, loss)
+            scores = criteria.scores(subject.channels, ordered, data, loss)
             masks = subject.rehearsed()
             halves = 2 * len(masks.channels.prunable)
             with progress_bar("ana", halves, progress) as advance:
                 _, effort = analyse_on_data(
                     subject.channels,
-                    criterion,
+                    scores,
                     data,
                     metric,
                     loss,
@@ -76,11 +77,11 @@ def measure_on_data(
                     ratios,
                     results,
                     masks,
-                    lambda group: advance(f"group {group.name!r}"),
+                    on_group=lambda group: advance(f"group {group.name!r}"),
                 )
             log.info("ana scored %s.", effort)
         results.finish(ratios, sizes_of(subject.channels))
-    return _told(curves(results))
+    return _told(curves(results, criterion))
 
 
 def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
@@ -121,7 +122,7 @@ def _in_order(subject, criterion, results, data, loss):
     Other data, or an augmentation of them, would give other scores, and the
     curve through points of two orders is of neither.
     """
-    if not criterion.uses_data:
+    if not (criterion.uses_data or criterion.cumulative):
         return criterion
     if not results.scores:
         channels = subject.channels
@@ -129,7 +130,7 @@ def _in_order(subject, criterion, results, data, loss):
         results.keep_scores(
             {g.name: scores[g.units].tolist() for g in channels.prunable}
         )
-    return criteria.Recorded(criterion.name, results.scores)
+    return criteria.Recorded(criterion, results.scores)
 
 
 def ranking(subject: Subject, criterion, allocation=None, changed=False):
@@ -149,16 +150,17 @@ def ranking(subject: Subject, criterion, allocation=None, changed=False):
     if found is None:
         return criteria.get(criterion), None
     criterion, results = found
+    sensitivity = curves(results, criterion)
     anew = changed and subject.data is not None
     if criterion.uses_data and results.scores and not anew:
-        criterion = criteria.Recorded(criterion.name, results.scores)
-    return criterion, curves(results)
+        criterion = criteria.Recorded(criterion, results.scores)
+    return criterion, sensitivity
 
 
 def known(subject: Subject, criterion) -> Sensitivity | None:
     """The finished analysis of the subject; see `Pruner.sensitivity`."""
     found = _finished(subject, criterion, told=True)
-    return None if found is None else curves(found[1])
+    return None if found is None else curves(found[1], found[0])
 
 
 def _finished(subject, criterion, told=False):
@@ -231,11 +233,21 @@ def _steps(subject, channels, criterion, ratios):
     return steps(channels, subject.scores(channels, criterion), ratios)
 
 
-def curves(results) -> Sensitivity:
-    """The curves of a finished analysis."""
+def curves(results, criterion=None) -> Sensitivity:
+    """The curves of a finished analysis.
+
+    Args:
+        results: The analysis.
+        criterion: Which one it was by; without, curves run evenly between
+            their points.
+    """
+    expected = {}
+    if criterion is not None and criterion.cumulative:
+        expected = {name: sorted(one) for name, one in results.scores.items()}
+    sizes, known = results.sizes, results.known
     if results.origin["scoring"] == "evaluate":
-        return assemble(results.sizes, results.known, results.ratios)
-    return curves_of(results.sizes, results.known)
+        return assemble(sizes, known, results.ratios, expected)
+    return curves_of(sizes, known, expected)
 
 
 def _told(sensitivity: Sensitivity) -> Sensitivity:
