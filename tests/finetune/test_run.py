@@ -315,6 +315,26 @@ def test_a_run_without_a_score_is_analysed_on_the_data(tmp_path):
     assert pruner.sensitivity() is not None
 
 
+def test_the_loss_of_a_run_goes_before_that_of_its_pruner(tmp_path):
+    """In the analysis, as in the training."""
+
+    def other(y, predicted):
+        raise AssertionError("the loss of the Pruner was taken")
+
+    model = quick_model()
+    pruner = tcp.Pruner(model, tmp_path, data=samples(), loss=other)
+    pruner.run(
+        samples(),
+        lambda model: 0.0,
+        recipes=tcp.Recipe(0.01, epochs=1, batch_size=8),
+        loss=model.loss,
+        ratio=0.5,
+        rounds=1,
+        progress=False,
+    )
+    assert pruner.sensitivity() is not None
+
+
 @pytest.mark.parametrize(
     "how",
     [
