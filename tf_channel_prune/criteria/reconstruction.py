@@ -37,7 +37,8 @@ class ThiNet(DataCriterion):
     by their squared weights alone.
 
     Args:
-        samples: The most samples to use. Defaults to 512.
+        samples: The most samples to use. Defaults to 2048: products of what
+            two units bring need more than what each does.
         seed: Of the choice of samples, and of the signs. Defaults to 0.
         prior: How much squared weights count, relative to what was measured.
             Defaults to 1; 0 for the samples alone.
@@ -49,7 +50,7 @@ class ThiNet(DataCriterion):
 
     def __init__(
         self,
-        samples: int = 512,
+        samples: int = 2048,
         seed: int = 0,
         prior: float = 1.0,
         normalisation=None,

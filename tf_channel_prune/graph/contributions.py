@@ -84,7 +84,11 @@ def contributions(
             part.append(to_numpy(terms))
     if not parts[0]:
         raise PruningError("The data to look at are empty.")
-    return {end: np.concatenate(part) for end, part in zip(ends, parts)}
+    joined = {}
+    for end, part in zip(ends, parts):
+        joined[end] = np.concatenate(part)
+        part.clear()  # of all ends they can be a gigabyte
+    return joined
 
 
 def _terms(graph, node, args, kwargs, end, number):
