@@ -54,9 +54,12 @@ def choose_by_trials(
 
     data = kept(data)
     masks = Masks(make_sparse(channels))
-    steps = 2 * len(channels.prunable)
-    scores = criteria.scores(channels, criterion, data, loss)
+    criterion = criteria.get(criterion)
+    steps = 1 + 2 * len(channels.prunable)
     with progress_bar("loss curves", steps, progress) as advance:
+        advance.expect(f"scores by {criterion.name}", steps)
+        scores = criteria.scores(channels, criterion, data, loss)
+        advance("scores")
         curves, effort = analyse_on_data(
             channels,
             scores,

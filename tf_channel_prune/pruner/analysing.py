@@ -62,13 +62,16 @@ def measure_on_data(
     with subject.workspace.lock():
         results = _results(subject, criterion, by)
         if results.ratios != ratios:
-            ordered = _in_order(subject, criterion, results, data, loss)
-            scores = criteria.scores(subject.channels, ordered, data, loss)
-            masks = subject.rehearsed()
-            halves = 2 * len(masks.channels.prunable)
-            with progress_bar("ana", halves, progress) as advance:
+            channels = subject.channels
+            todo = 1 + 2 * len(channels.prunable)
+            with progress_bar("ana", todo, progress) as advance:
+                advance.expect(f"scores by {criterion.name}", todo)
+                ordered = _in_order(subject, criterion, results, data, loss)
+                scores = criteria.scores(channels, ordered, data, loss)
+                masks = subject.rehearsed()
+                advance("scores")
                 _, effort = analyse_on_data(
-                    subject.channels,
+                    channels,
                     scores,
                     data,
                     metric,
