@@ -278,6 +278,17 @@ def test_an_analysis_takes_the_loss_of_its_pruner(model, data, tmp_path):
     assert found[0] == found[1]
 
 
+def test_one_call_plans_by_the_curves_of_an_analysis(model, data, tmp_path):
+    """Also by what the criterion expects between their points."""
+    pruner = tcp.Pruner(model, tmp_path)
+    curves = pruner.ana(data=data, metric="loss", progress=False)
+    assert curves.expected
+    ratios = [i / 20 for i in range(2, 17)]
+    by_ana = [_kept(pruner.prune(ratio=ratio, divisor=1)) for ratio in ratios]
+    how = {"data": data, "divisor": 1, "candidates": 1, "progress": False}
+    assert [_kept(tcp.prune(model, ratio, **how)) for ratio in ratios] == by_ana
+
+
 class Looks(tcp.criteria.L1):
     """Counts how often it looks at data."""
 
