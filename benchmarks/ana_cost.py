@@ -72,9 +72,6 @@ class Bench(Masked):
             self.channels, criteria.DEFAULT_WITH_DATA, self.images, self.loss
         )
         self.scoring = time.perf_counter() - start
-        self.expected = criteria.expected(
-            self.channels, criteria.DEFAULT_WITH_DATA, self.scores
-        )
 
     def full(self):
         """Every group at nine ratios on all images, from the input on."""
@@ -86,31 +83,40 @@ class Bench(Masked):
             alive[step.dead] = False
             variant = functools.partial(self.masks.trial, alive)
             known[step.key] = float(trials.outcomes(0, [variant])[0].mean())
-        curves = curves_of(sizes_of(self.channels), known, self.expected)
-        return curves, trials.work
+        return self.curves_of(known), trials.work
 
     def fast(self):
         """What `Pruner.ana(data=...)` does."""
-        curves, effort = self.curves(self.scores, self.images, self.expected)
-        return curves, effort.evaluations
+        curves, effort = self.curves(self.scores, self.images)
+        return self.shaped(curves), effort.evaluations
 
-    def plan(self, curves, ratio, tried):
-        """What stays by some curves, boolean per unit."""
-        problem = self.problem(ratio, self.scores, curves)
-        if not tried:
-            return problem.first.alive
-        return self.tried(problem, self.images, self.seed)
+    def curves_of(self, known):
+        """The curves through points, by group name and removed count."""
+        return self.shaped(curves_of(sizes_of(self.channels), known))
 
-    def validated(self, alive, images=None):
-        """The validation accuracy of a plan, in percent.
+    def shaped(self, curves):
+        """The curves, between their points as the criterion expects."""
+        by = criteria.DEFAULT_WITH_DATA
+        return self.as_expected(curves, by, self.scores)
+
+    def plan(self, curves, ratio, images=None):
+        """What stays by some curves, boolean per unit.
 
         Args:
-            alive: What stays, boolean per unit.
-            images: What statistics are measured anew on. Defaults to those
-                that the analyses see.
+            curves: The curves.
+            ratio: Of the FLOPs.
+            images: What plans near that of the curves are tried on. Defaults
+                to trying none.
         """
-        images = self.images[0] if images is None else images
-        return self.accuracy(alive, "val", self.validation, images[:2048])
+        problem = self.problem(ratio, self.scores, curves)
+        if images is None:
+            return problem.first.alive
+        return self.tried(problem, images, self.seed)
+
+    def validated(self, alive):
+        """The validation accuracy of a plan, in percent."""
+        images = self.images[0][:2048]
+        return self.accuracy(alive, "val", self.validation, images)
 
 
 def correlations(channels, one, two):
@@ -182,7 +188,8 @@ def rows(bench, name, tried):
     found = []
     for how in (False, True)[: 1 + tried]:
         start = time.perf_counter()
-        plans = [bench.plan(curves, ratio, how) for ratio in RATIOS]
+        images = bench.images if how else None
+        plans = [bench.plan(curves, ratio, images) for ratio in RATIOS]
         each = (time.perf_counter() - start) / len(RATIOS)
         scores = [bench.validated(alive) for alive in plans]
         print(

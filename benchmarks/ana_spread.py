@@ -26,9 +26,7 @@ from ana_cost import RATIOS
 from ana_cost import bench_of
 
 from tf_channel_prune.analysis import RATIOS as NINE
-from tf_channel_prune.analysis import curves_of
 from tf_channel_prune.analysis import removed_at
-from tf_channel_prune.analysis import sizes_of
 from tf_channel_prune.analysis.fast import InMemory
 from tf_channel_prune.analysis.fast import analyse_fast
 from tf_channel_prune.analysis.run import BASELINE
@@ -78,13 +76,9 @@ class Recorded:
             )
 
         curves, effort = analyse_fast(
-            self.bench.channels,
-            outcomes,
-            InMemory(),
-            NINE,
-            expected=self.bench.expected,
+            self.bench.channels, outcomes, InMemory(), NINE
         )
-        return curves, effort.points
+        return self.bench.shaped(curves), effort.points
 
     def full(self, batches):
         """The curves through all points."""
@@ -94,8 +88,7 @@ class Recorded:
                 known[group.name, count] = self._mean(
                     _name(group, count), batches
                 )
-        sizes = sizes_of(self.bench.channels)
-        return curves_of(sizes, known, self.bench.expected), len(known)
+        return self.bench.curves_of(known), len(known)
 
     def _mean(self, name, batches):
         return float(self.rows[name][batches].mean())
@@ -118,22 +111,21 @@ def sum_of_losses(bench, curves, alive):
     )
 
 
-def look_at(bench, images, batches):
-    """Lets plans be tried on some batches of the images, as curves are."""
+def of_batches(arrays, batches):
+    """What some batches hold of the arrays."""
     rows = np.concatenate([np.arange(BATCH) + b * BATCH for b in batches])
-    bench.images = tuple(array[rows] for array in images)
+    return tuple(array[rows] for array in arrays)
 
 
 def compare(bench, recorded, choices, count, tried):
     """Prints the mean accuracy of plans by both analyses, and their losses."""
     total = len(recorded.rows["baseline:0"])
-    images = bench.images
     best, _ = recorded.full(np.arange(total))
     known, scores, points, losses = {}, [], [], []
     for number in range(choices):
         rng = np.random.default_rng(number)
         batches = rng.choice(total, count, replace=False)
-        look_at(bench, images, batches)
+        images = of_batches(bench.images, batches) if tried else None
         rows = []
         for analysis in (recorded.fast, recorded.full):
             curves, scored = analysis(batches)
@@ -141,10 +133,10 @@ def compare(bench, recorded, choices, count, tried):
             rows.append([])
             losses.append([])
             for ratio in RATIOS:
-                alive = bench.plan(curves, ratio, tried)
+                alive = bench.plan(curves, ratio, images)
                 key = alive.tobytes()
                 if key not in known:
-                    known[key] = bench.validated(alive, images[0])
+                    known[key] = bench.validated(alive)
                 rows[-1].append(known[key])
                 losses[-1].append(sum_of_losses(bench, best, alive))
         scores.append(rows)

@@ -61,10 +61,9 @@ class Bench(Masked):
     def analysed(self, name, seed):
         """A criterion's loss curves."""
         scores = self.scored(name, seed)
-        expected = criteria.expected(self.channels, name, scores)
-        found, effort = self.curves(scores, self.analysis(seed), expected)
+        found, effort = self.curves(scores, self.analysis(seed))
         print(f"{name} {seed}: {effort}", flush=True)
-        return found
+        return self.as_expected(found, name, scores)
 
     def analysis(self, seed):
         """The images for scores, curves and trials.

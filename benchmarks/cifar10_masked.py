@@ -1,8 +1,11 @@
 """A model on CIFAR-10 whose plans are scored without any training."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
+from tf_channel_prune import criteria
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.channels import understood
@@ -45,7 +48,7 @@ class Masked:
 
         self._predict = compiled(graph, predict)
 
-    def curves(self, scores, images, expected=None):
+    def curves(self, scores, images):
         """Loss curves by the fast analysis, and what they took."""
         return analyse_on_data(
             self.channels,
@@ -54,8 +57,13 @@ class Masked:
             metric="loss",
             loss=self.loss,
             masks=self.masks,
-            expected=expected,
         )
+
+    def as_expected(self, curves, criterion, scores):
+        """The curves, between their points as a criterion expects."""
+        by_group = criteria.by_group(self.channels, scores)
+        expected = criteria.expected(criterion, by_group)
+        return dataclasses.replace(curves, expected=expected)
 
     def problem(self, ratio, scores, curves):
         """Removing a share of the FLOPs by loss curves."""

@@ -252,6 +252,8 @@ def test_it_says_what_is_expected_to_be_lost():
     scores = np.zeros(channels.unit_count)
     (group,) = channels.prunable
     scores[group.units] = [0.5, 0.25, 1.0, 0.75]
-    expected = criteria.expected(channels, "thinet", scores)
+    by_group = criteria.by_group(channels, scores)
+    assert by_group == {group.name: [0.5, 0.25, 1.0, 0.75]}
+    expected = criteria.expected("thinet", by_group)
     assert expected == {group.name: [0.25, 0.5, 0.75, 1.0]}
-    assert criteria.expected(channels, "l1", scores) == {}
+    assert criteria.expected("l1", by_group) == {}

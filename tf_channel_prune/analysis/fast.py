@@ -75,7 +75,6 @@ def analyse_fast(
     results: Results,
     ratios: Sequence[float],
     tolerance: float = 1.5,
-    expected: dict[str, list[float]] | None = None,
     on_group: Callable[[ChannelGroup], None] = lambda group: None,
 ) -> tuple[Sensitivity, Effort]:
     """Scores every group at the ratios that its curve needs.
@@ -89,7 +88,6 @@ def analyse_fast(
         tolerance: Between two scored points others are left out when the
             curve there is known to this share of the typical fall of a whole
             curve. Defaults to 1.5.
-        expected: See `Sensitivity`. Defaults to nothing.
         on_group: Called with each group twice: when its first points are
             scored, and when all are.
     """
@@ -118,23 +116,21 @@ def analyse_fast(
         on_group(curve.group)
     points = sum(len(curve.scored()) for curve in curves)
     grid = sum(len(curve.at) for curve in curves)
-    curves = curves_of(sizes_of(channels), known, expected)
-    return curves, Effort(points + 1, grid + 1)
+    return curves_of(sizes_of(channels), known), Effort(points + 1, grid + 1)
 
 
-def curves_of(sizes: dict[str, int], known, expected=None) -> Sensitivity:
+def curves_of(sizes: dict[str, int], known) -> Sensitivity:
     """The curves through all points that are known.
 
     Args:
         sizes: How many channels each group has.
         known: Scores by group name and removed count.
-        expected: See `Sensitivity`. Defaults to nothing.
     """
     curves: dict[str, dict[float, float]] = {}
     for group, size in sizes.items():
         removed = sorted(n for name, n in known if name == group and n)
         curves[group] = {n / size: known[group, n] for n in removed}
-    return Sensitivity(known[BASELINE, 0], curves, sizes, expected or {})
+    return Sensitivity(known[BASELINE, 0], curves, sizes)
 
 
 def _grid(size: int, ratios) -> list[int]:

@@ -165,10 +165,8 @@ def sizes_of(channels: Channels) -> dict[str, int]:
     return {group.name: group.size for group in channels.prunable}
 
 
-def assemble(
-    sizes: dict[str, int], known: Known, ratios, expected=None
-) -> Sensitivity:
-    """The curves from the results of all steps; `expected` as there."""
+def assemble(sizes: dict[str, int], known: Known, ratios) -> Sensitivity:
+    """The curves from the results of all steps."""
     baseline = known[BASELINE, 0]
     curves = {}
     for group, size in sizes.items():
@@ -176,7 +174,7 @@ def assemble(
         curves[group] = {
             ratio: known[group, n] if n else baseline for ratio, n in at.items()
         }
-    return Sensitivity(baseline, curves, sizes, expected or {})
+    return Sensitivity(baseline, curves, sizes)
 
 
 def score_of(evaluate: Callable[[], object], of: str) -> float:

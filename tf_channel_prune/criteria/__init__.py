@@ -11,6 +11,7 @@ from tf_channel_prune.criteria.base import DEFAULT_WITH_CURVES
 from tf_channel_prune.criteria.base import DEFAULT_WITH_DATA
 from tf_channel_prune.criteria.base import Criterion
 from tf_channel_prune.criteria.base import Recorded
+from tf_channel_prune.criteria.base import by_group
 from tf_channel_prune.criteria.base import expected
 from tf_channel_prune.criteria.base import get
 from tf_channel_prune.criteria.base import names
@@ -44,6 +45,7 @@ __all__ = [
     "Recorded",
     "Taylor",
     "ThiNet",
+    "by_group",
     "expected",
     "get",
     "names",

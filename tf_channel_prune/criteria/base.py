@@ -226,13 +226,17 @@ def scores(channels, criterion=None, data=None, loss=None) -> np.ndarray:
     return criterion.normalised(channels, criterion.score(channels, **given))
 
 
-def expected(channels, criterion, scores) -> dict[str, list[float]]:
+def by_group(channels, scores) -> dict[str, list[float]]:
+    """Per name of a group that can be pruned, the scores of its units."""
+    return {g.name: scores[g.units].tolist() for g in channels.prunable}
+
+
+def expected(criterion, by_group) -> dict[str, list[float]]:
     """What a criterion expects to be lost as the units of each group go.
 
     Args:
-        channels: The labels of a model.
         criterion: See `get`.
-        scores: Its scores.
+        by_group: Its scores, see `by_group`.
 
     Returns:
         Per group, a number for each unit, not descending; nothing unless the
@@ -240,9 +244,7 @@ def expected(channels, criterion, scores) -> dict[str, list[float]]:
     """
     if not get(criterion).cumulative:
         return {}
-    return {
-        g.name: np.sort(scores[g.units]).tolist() for g in channels.prunable
-    }
+    return {name: sorted(scores) for name, scores in by_group.items()}
 
 
 def names() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tf_channel_prune import criteria
@@ -67,10 +69,11 @@ def choose_by_trials(
             metric="loss",
             loss=loss,
             masks=masks,
-            expected=criteria.expected(channels, criterion, scores),
             on_group=lambda group: advance(f"group {group.name!r}"),
         )
     print(f"Loss curves: {effort}")
+    expected = criteria.expected(criterion, criteria.by_group(channels, scores))
+    curves = dataclasses.replace(curves, expected=expected)
     problem = Problem(channels, scores, asked, table, living, curves)
     if asked.ratio is None or count == 1:
         return problem.first.alive

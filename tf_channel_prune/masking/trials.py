@@ -34,7 +34,6 @@ def analyse_on_data(
     ratios=RATIOS,
     results=None,
     masks: Masks | None = None,
-    expected: dict[str, list[float]] | None = None,
     on_group=lambda group: None,
 ) -> tuple[Sensitivity, Effort]:
     """The fast analysis of a model; see `analysis.fast`.
@@ -51,18 +50,12 @@ def analyse_on_data(
         ratios: The shares of a group that may be tried.
         results: Where results are kept. Defaults to nowhere.
         masks: A sparse copy of the model that nobody else uses.
-        expected: See `Sensitivity`. Defaults to nothing.
         on_group: Called with each group, twice; see `analyse_fast`.
     """
     masks = masks or Masks(make_sparse(channels))
     trials = GroupTrials(masks, scores, data, metric, loss, share)
     sensitivity, effort = analyse_fast(
-        masks.channels,
-        trials,
-        results or InMemory(),
-        ratios,
-        expected=expected,
-        on_group=on_group,
+        masks.channels, trials, results or InMemory(), ratios, on_group=on_group
     )
     return sensitivity, dataclasses.replace(
         effort, share=trials.share, evaluations=trials.evaluations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tf_channel_prune import criteria
 from tf_channel_prune.analysis import RATIOS
 from tf_channel_prune.analysis import Sensitivity
@@ -130,9 +132,7 @@ def _in_order(subject, criterion, results, data, loss):
     if not results.scores:
         channels = subject.channels
         scores = criteria.scores(channels, criterion, data, loss)
-        results.keep_scores(
-            {g.name: scores[g.units].tolist() for g in channels.prunable}
-        )
+        results.keep_scores(criteria.by_group(channels, scores))
     return criteria.Recorded(criterion, results.scores)
 
 
@@ -244,13 +244,14 @@ def curves(results, criterion=None) -> Sensitivity:
         criterion: Which one it was by; without, curves run evenly between
             their points.
     """
-    expected = {}
-    if criterion is not None and criterion.cumulative:
-        expected = {name: sorted(one) for name, one in results.scores.items()}
-    sizes, known = results.sizes, results.known
     if results.origin["scoring"] == "evaluate":
-        return assemble(sizes, known, results.ratios, expected)
-    return curves_of(sizes, known, expected)
+        made = assemble(results.sizes, results.known, results.ratios)
+    else:
+        made = curves_of(results.sizes, results.known)
+    if criterion is None:
+        return made
+    expected = criteria.expected(criterion, results.scores)
+    return dataclasses.replace(made, expected=expected)
 
 
 def _told(sensitivity: Sensitivity) -> Sensitivity:
