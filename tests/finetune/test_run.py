@@ -315,8 +315,9 @@ def test_a_run_without_a_score_is_analysed_on_the_data(tmp_path):
     assert pruner.sensitivity() is not None
 
 
-def test_the_loss_of_a_run_goes_before_that_of_its_pruner(tmp_path):
-    """In the analysis, as in the training."""
+@pytest.mark.parametrize("criterion", [None, "taylor"])
+def test_the_loss_of_a_run_goes_before_that_of_its_pruner(tmp_path, criterion):
+    """In the analysis and in each round's scores, as in the training."""
 
     def other(y, predicted):
         raise AssertionError("the loss of the Pruner was taken")
@@ -329,10 +330,11 @@ def test_the_loss_of_a_run_goes_before_that_of_its_pruner(tmp_path):
         recipes=tcp.Recipe(0.01, epochs=1, batch_size=8),
         loss=model.loss,
         ratio=0.5,
-        rounds=1,
+        rounds=2,
+        criterion=criterion,
         progress=False,
     )
-    assert pruner.sensitivity() is not None
+    assert pruner.sensitivity(criterion) is not None
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,13 @@ def choose(
     divisor="auto",
     allocation=None,
     latency=None,
+    loss=None,
     told=lambda text: None,
 ) -> Chosen:
     """What stays by one of `ratio`, `threshold` and `plan`.
 
     Args:
+        loss: On the subject's data, for criteria that need one.
         told: Called with each sentence that the user should see at once.
         (others): See `Pruner.prune`.
     """
@@ -88,7 +90,7 @@ def choose(
     criterion, known = analysing.ranking(
         subject, criterion, allocation, changed=model is not None
     )
-    scores = subject.scores(channels, criterion)
+    scores = subject.scores(channels, criterion, loss)
     choice = asked.choose(channels, scores, living, known, table)
     by_curves = choice.explanation.allocation == "sensitivity"
     request = {

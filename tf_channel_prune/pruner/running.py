@@ -178,8 +178,8 @@ def run(
     training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
         _check_reach(subject, target, how, told)
+        loss = training.options["loss"]
         if analyse:
-            loss = training.options["loss"]
             analysing.measure_once(subject, evaluate, criterion, loss, progress)
         else:
             subject.rehearsed()
@@ -195,7 +195,7 @@ def run(
         folder = subject.workspace.path / "runs" / key
 
         def prune(model, share):
-            chosen = choose(subject, share, model=model, **how)
+            chosen = choose(subject, share, model=model, loss=loss, **how)
             chosen.write(subject)
             sparse = make_sparse(chosen.channels, chosen.alive)
             return sparse, chosen.plan.achieved[of]

@@ -80,9 +80,16 @@ class Subject:
         """Another one for another graph, other weights or other excludes."""
         return text_digest(json.dumps(self.origin(None)))
 
-    def scores(self, channels, criterion):
-        """The criterion's score of every unit."""
-        return criteria.scores(channels, criterion, self.data, self.loss)
+    def scores(self, channels, criterion, loss=None):
+        """The criterion's score of every unit, on the subject's data.
+
+        Args:
+            channels: The labels of the model.
+            criterion: See `criteria.scores`.
+            loss: Defaults to the subject's.
+        """
+        loss = self.loss if loss is None else loss
+        return criteria.scores(channels, criterion, self.data, loss)
 
     @property
     def latency_path(self) -> pathlib.Path:
