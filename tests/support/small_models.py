@@ -38,3 +38,8 @@ def closeness(model):
         return -float(np.square(np.asarray(other(x)) - wanted).mean())
 
     return evaluate
+
+
+def kept(pruner):
+    """The units that a pruner's last plan keeps, a set by group."""
+    return {name: set(k) for name, k in pruner.plan.kept.items()}
