@@ -1,93 +1,22 @@
-"""The command line: one sentence and exit code 1 for all that goes wrong."""
+"""The command line: what each action prints and writes."""
 
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
 import keras
-import pytest
-from small_models import residual
+from commands import ANA
+from commands import FUNCTIONS
+from commands import PRUNE
+from commands import RUN
+from commands import files
+from commands import one_line
+from commands import run
 
 from tf_channel_prune import cli
 from tf_channel_prune.graph.loading import load_model
 from tf_channel_prune.masking import Masks
-
-FUNCTIONS = """
-import beside  # a file in the same folder
-import keras
-import numpy as np
-
-calls = []
-x = np.random.default_rng(0).normal(size=(16, 6, 6, 2)).astype("float32")
-y = x.mean((1, 2)) @ np.ones((2, 3), "float32")
-
-def evaluate(model):
-    calls.append(1)
-    return -float(np.square(np.asarray(model(x)) - y).mean())
-
-def largeness(model):
-    return float(np.abs(np.asarray(model(x))).sum())
-
-def data():
-    return x, y
-
-def inputs():
-    return x
-
-def exits():
-    raise SystemExit(3)
-
-def long(model):
-    raise ValueError("x " * 9999)
-
-def train(model):
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    model.fit(x, y, verbose=0)
-
-def raises(model):
-    raise ValueError("no data\\nhere")
-
-def nan(model):
-    return float("nan")
-
-def text(model):
-    return "good"
-
-def revive(model):
-    layer = model.get_layer("three").layer
-    layer.bias.assign(np.ones(12))
-
-number = 3
-"""
-
-
-@pytest.fixture
-def work(tmp_path, monkeypatch):
-    """A folder with a model and functions, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "mine.py").write_text(FUNCTIONS)
-    (tmp_path / "beside.py").write_text("")
-    (tmp_path / "broken.py").write_text("1 / 0")
-    residual().save("dense.keras")
-    return tmp_path
-
-
-def run(*arguments):
-    return cli.main(["tf-channel-prune", *arguments])
-
-
-def files(folder="."):
-    """Every file that is no Python; a lock is empty of meaning."""
-    return sorted(
-        str(path)
-        for path in pathlib.Path(folder).rglob("*")
-        if path.is_file()
-        and path.suffix not in (".py", ".pyc")
-        and path.name != ".lock"
-    )
 
 
 def test_every_action_in_a_row(work, capsys):
@@ -168,14 +97,6 @@ def test_a_latency_is_a_target(work, capsys):
     assert "of latency removed" in capsys.readouterr().out
     assert run("--action=prune", *dense, *how, "--latency=none.json") == 1
     assert "cannot be read" in capsys.readouterr().err
-
-
-RUN = (
-    "--action=run",
-    "--model=dense.keras",
-    "--workspace=space",
-    "--train=mine.py:train",
-)
 
 
 def test_run_and_run_again(work, capsys):
@@ -377,181 +298,6 @@ def test_a_fast_analysis_and_a_plan_by_it(work, capsys):
     assert "baseline" in capsys.readouterr().out
     prune = (*PRUNE, "--ratio=0.4", "--divisor=1", *by, "--criterion=taylor")
     assert run(*prune) == 0
-    assert "by sensitivity" in _one_line(capsys)
+    assert "by sensitivity" in one_line(capsys)
     assert run(*prune, "--allocation=uniform", "--output=u.keras") == 0
-    assert "by uniform" in _one_line(capsys)
-
-
-def _one_line(capsys):
-    return " ".join(capsys.readouterr().out.split())
-
-
-ANA = ("--action=ana", "--model=dense.keras", "--workspace=space")
-PRUNE = ("--action=prune", "--model=dense.keras", "--workspace=space")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "--action=ana|prune"),
-        (("--action=slim",), "value should be one of"),
-        (("--ratios=0.5",), "Unknown command line flag 'ratios'"),
-        (("dense.keras",), "'dense.keras' is not a flag"),
-        (("--flagfile=none.txt",), "Unable to open flagfile"),
-        (("--action=flops",), "needs --model"),
-        (("--action=flops", "--model=none.keras"), "no model file"),
-        (("--action=flops", "--model=mine.py"), "is no model file"),
-        (("--action=ana", "--model=dense.keras"), "needs --evaluate or --data"),
-        (
-            (*ANA, "--evaluate=mine.py:evaluate", "--data=mine.py:data"),
-            "and not both",
-        ),
-        ((*ANA, "--data=mine.py:data", "--metric=loss"), "needs the loss"),
-        ((*PRUNE, "--ratio=0.5", "--criterion=taylor"), "data"),
-        ((*PRUNE, "--ratio=0.5", "--allocation=sensitivity"), "call ana"),
-        ((*ANA[:2], "--evaluate=mine.py:evaluate"), "needs --workspace"),
-        ((*ANA, "--evaluate=mine.py"), "path/to/file.py:name"),
-        ((*ANA, "--evaluate=none.py:f"), "there is no file none.py"),
-        ((*ANA, "--evaluate=mine.py:none"), "has no function 'none'"),
-        ((*ANA, "--evaluate=mine.py:number"), "has no function 'number'"),
-        ((*ANA, "--evaluate=broken.py:f"), "raised ZeroDivisionError"),
-        ((*ANA, "--evaluate=mine.py:raises"), "ValueError on the whole model"),
-        ((*ANA, "--evaluate=mine.py:long"), "x x x ..."),
-        ((*ANA, "--evaluate=mine.py:exits"), "exits() takes 0"),
-        ((*ANA, "--evaluate=mine.py:nan"), "returned nan on the whole model"),
-        ((*ANA, "--evaluate=mine.py:text"), "returned a str"),
-        ((*ANA, "--evaluate=mine.py:evaluate", "--exclude=thre"), "'three'"),
-        (PRUNE, "exactly one of ratio, threshold, plan"),
-        ((*PRUNE, "--ratio=half"), "could not convert string to float"),
-        ((*PRUNE, "--ratio=-1"), "between 0 and 1"),
-        ((*PRUNE, "--ratio=0.999"), "can be removed with these limits"),
-        ((*PRUNE, "--ratio=0.5", "--of=size"), "value should be one of"),
-        ((*PRUNE, "--ratio=0.5", "--divisor=x"), "divisor must be"),
-        ((*PRUNE, "--ratio=0.5", "--criterion=x"), "expected one of"),
-        ((*PRUNE, "--ratio=0.5", "--output=slim.txt"), ".keras or .h5"),
-        ((*PRUNE, "--threshold=0.1"), "call ana(evaluate) first"),
-        ((*PRUNE, "--plan=none.json"), "no plan none.json"),
-        ((*PRUNE, "--plan=mine.py"), "Not a plan"),
-        ((*PRUNE, "--ratio=0.5", "--sparse=dense.txt"), "no model file"),
-        (("--action=transform", "--model=dense.keras"), "needs --workspace"),
-        (
-            ("--action=transform", "--model=dense.keras", "--output=a.keras"),
-            "holds no channel masks",
-        ),
-        (
-            (
-                "--action=finetune",
-                "--model=dense.keras",
-                "--train=mine.py:train",
-                "--output=a.keras",
-            ),
-            "holds no channel masks",
-        ),
-        (RUN, "Give one of ratio and max_drop"),
-        ((*RUN[:3], "--ratio=0.5"), "needs --train or --data, and not both"),
-        (
-            (*RUN[:3], "--ratio=0.5", "--data=mine.py:exits"),
-            "exits() raised SystemExit",
-        ),
-        ((*RUN, "--max_drop=nan"), "max_drop is the loss of score"),
-        ((*RUN, "--max_drop=0.1"), "run needs evaluate"),
-        ((*RUN, "--ratio=0.999"), "can be removed with these limits"),
-        (("--action=report", "--workspace=none"), "no workspace none"),
-        (("--action=report", "--workspace=."), "is empty"),
-        (("--action=export", "--model=dense.keras"), "needs --output"),
-        (
-            (
-                "--action=export",
-                "--model=dense.keras",
-                "--output=a",
-                "--quantize=int8",
-            ),
-            "goes with --format=litert",
-        ),
-        (("--action=flops", "--code=none.py"), "no file none.py"),
-        ((*RUN, "--ratio=1000"), "between 0 and 1"),
-        ((*RUN, "--ratio=0.5", "--iterations=0"), "at least 1"),
-        (
-            (*RUN[:3], "--train=mine.py:raises", "--ratio=0.5"),
-            "train raised ValueError",
-        ),
-    ],
-)
-def test_what_goes_wrong_is_one_sentence(work, capsys, arguments, message):
-    before = files()
-    assert run(*arguments) == 1
-    error = capsys.readouterr().err
-    sentence = error.splitlines()[-1]
-    assert sentence.startswith("Error: ") and message in sentence
-    assert "Traceback" not in error
-    left = set(files()) - set(before)
-    kept = ("plans", "rounds.json")  # what a second try goes on from
-    assert not [name for name in left if not any(k in name for k in kept)]
-
-
-def test_training_that_revives_channels_is_refused(work, capsys):
-    plan = {"groups": {"three": {"size": 12, "kept": [0, 1]}}}
-    pathlib.Path("plan.json").write_text(json.dumps(plan))
-    assert run(*PRUNE, "--plan=plan.json", "--output=sparse.keras") == 0
-    assert (
-        run(
-            "--action=finetune",
-            "--model=sparse.keras",
-            "--train=mine.py:revive",
-            "--output=tuned.keras",
-        )
-        == 1
-    )
-    assert "Masked weights of 'three' are not zero" in capsys.readouterr().err
-    assert not os.path.exists("tuned.keras")
-
-
-def test_a_model_that_cannot_be_pruned(work, capsys):
-    image = keras.Input((4, 4, 2))
-    model = keras.Model(image, keras.layers.Conv2D(8, 3, name="conv")(image))
-    model.save("fixed.keras")
-    command = ("--action=prune", "--model=fixed.keras", "--workspace=space")
-    assert run(*command, "--ratio=0.5") == 1
-    assert "it reaches a model output" in capsys.readouterr().err
-    assert files("space") == []
-
-
-def test_python_code_in_a_model_needs_a_flag(work, capsys):
-    image = keras.Input((4,))
-    x = keras.layers.Dense(4)(image)
-    x = keras.layers.Lambda(lambda t: t * 2)(x)
-    keras.Model(image, keras.layers.Dense(2)(x)).save("code.keras")
-    command = ("--action=flops", "--model=code.keras")
-    assert run(*command) == 1
-    assert "--unsafe_load" in capsys.readouterr().err
-    assert run(*command, "--unsafe_load") == 0
-
-
-def test_an_interrupt_says_how_to_go_on(work, capsys, monkeypatch):
-    def interrupted(values):
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(cli.ACTIONS, "flops", interrupted)
-    assert run("--action=flops") == 130
-    assert "Interrupted" in capsys.readouterr().err
-
-
-def test_as_a_process_of_its_own(work):
-    """Both ways to call it, and what a shell sees."""
-    script = pathlib.Path(sys.executable).with_name("tf-channel-prune")
-    package = pathlib.Path(cli.__file__).parent.parent.parent
-    options = {
-        "capture_output": True,
-        "text": True,
-        "check": False,
-        "env": {**os.environ, "PYTHONPATH": str(package)},
-    }
-    module = [sys.executable, "-m", "tf_channel_prune.cli"]
-    slim = subprocess.run(
-        [*module, *PRUNE, "--ratio=0.3", "--output=sparse.keras"], **options
-    )
-    assert (slim.returncode, "Plan: space" in slim.stdout) == (0, True)
-    wrong = subprocess.run([script, "--action=flops"], **options)
-    assert wrong.returncode == 1
-    assert wrong.stderr == "Error: --action=flops needs --model.\n"
-    assert os.path.exists("sparse.keras")
+    assert "by uniform" in one_line(capsys)
