@@ -13,6 +13,7 @@ from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
 from tf_channel_prune.transform import make_slim
+from tf_channel_prune.transform import transform
 from tf_channel_prune.transform import verify
 from tf_channel_prune.transform.locate import first_difference
 
@@ -77,3 +78,42 @@ def test_rounding_is_told_from_what_is_wrong(wrong, caplog):
     else:
         verify.check_equal(expected, slim, masks.channels, alive)
         assert "amplifies rounding" in caplog.text
+
+
+def dead():
+    """Nothing comes out, whatever goes in."""
+    model = branches(keras)
+    return keras.Model(model.input, keras.layers.ReLU()(model.output - 1e6))
+
+
+@pytest.mark.parametrize("name", ["one", "norm", None])
+def test_outputs_that_tell_nothing_do_not_hide_a_layer(name, caplog):
+    masks, alive, slim = made(dead())
+    expected = outputs.references(masks.model, masks.channels.graph)
+    assert not verify.is_telling(expected)
+    if name is None:
+        verify.check_equal(expected, slim, masks.channels, alive)
+        transform(masks.model)
+        assert "prove little" in caplog.text
+        return
+    bias = slim.get_layer(name).weights[1]
+    bias.assign(bias + 0.3)
+    with pytest.raises(VerificationError, match=f"layers differ.*{name!r}"):
+        verify.check_equal(expected, slim, masks.channels, alive)
+
+
+@pytest.mark.parametrize(
+    ("outputs_", "telling"),
+    [
+        ([[1.0], [1.1]], True),
+        ([[1.0], [1.0]], False),
+        ([[0.0], [1e-9]], True),
+        ([[1e6], [1e6 + 1]], False),
+        ([[np.nan], [np.nan]], False),
+        ([[1.0]], True),
+        ([[0.0]], False),
+    ],
+)
+def test_what_tells_samples_apart(outputs_, telling):
+    array = np.array(outputs_)
+    assert outputs._varies(array, 1e-4) == telling

@@ -52,12 +52,17 @@ class Reference:
     Args:
         model: A Keras model; it is run in inference mode.
         inputs: In the structure that the model takes.
+
+    Attributes:
+        telling: Whether any output is another one for another sample. All
+            zeros, or a saturated softmax, would hide that a layer is wrong.
     """
 
     def __init__(self, model, inputs):
         self.inputs = inputs
         self.tolerance = _tolerance(model)
         self.outputs = _outputs(model, inputs)
+        self.telling = any(_varies(a, self.tolerance) for a in self.outputs)
 
     def difference(self, model, call=None) -> Difference:
         """Runs another model on the same inputs.
@@ -76,6 +81,16 @@ class Reference:
             if gap:
                 relative = max(relative, gap / scale if scale else np.inf)
         return Difference(largest, relative, self.tolerance, batch)
+
+
+def _varies(a, tolerance) -> bool:
+    """Whether an output is another one for another sample.
+
+    Of a single sample: whether there is anything but zeros.
+    """
+    several = a.ndim > 0 and len(a) > 1
+    gap, scale = _gap(a[1:], a[:-1]) if several else _gap(a, np.zeros_like(a))
+    return np.isfinite(gap) and gap > tolerance * scale
 
 
 def _gap(a, b) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from tf_channel_prune import graph as graphs
@@ -10,6 +12,9 @@ from tf_channel_prune.graph.carrying import Carrier
 from tf_channel_prune.graph.outputs import references
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.transform.verify import check_equal
+from tf_channel_prune.transform.verify import is_telling
+
+log = logging.getLogger("tf_channel_prune")
 
 
 def transform(sparse, samples=None, keep_optimizer=False):
@@ -38,6 +43,13 @@ def transform(sparse, samples=None, keep_optimizer=False):
     alive = masks.alive()
     slim = make_slim(masks.channels, alive, keep_optimizer)
     print(check_equal(expected, slim, masks.channels, alive))
+    if not is_telling(expected):
+        log.warning(
+            "Model %r gives the same for each of the inputs that it was "
+            "compared on, so that its outputs prove little: give transform a "
+            "batch of real samples.",
+            sparse.name,
+        )
     return slim
 
 

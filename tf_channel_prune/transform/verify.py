@@ -7,12 +7,17 @@ import logging
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.graph.outputs import Difference
 from tf_channel_prune.graph.outputs import Reference
+from tf_channel_prune.transform import locate
 
 log = logging.getLogger("tf_channel_prune")
 
 
 def check_equal(expected: list[Reference], slim, channels, alive) -> Difference:
     """Compares a slim model with what is expected of it.
+
+    Layers are compared one by one where the outputs differ, to find the one to
+    blame, and where no output depends on the inputs (see `is_telling`), as a
+    layer that is wrong would not be seen there.
 
     Args:
         expected: What the sparse model gives.
@@ -25,34 +30,43 @@ def check_equal(expected: list[Reference], slim, channels, alive) -> Difference:
     """
     found = [reference.difference(slim) for reference in expected]
     worst = max(found, key=lambda difference: difference.relative)
-    if not worst.equal:
-        reference = expected[found.index(worst)]
-        _check_layers(reference, worst, slim, channels, alive)
-    return worst
+    if worst.equal and is_telling(expected):
+        return worst
+    reference = expected[found.index(worst)]
+    name, failure = _first_to_differ(reference, slim, channels, alive)
+    if name is not None:
+        where = f"given the same inputs, the first layer to differ is {name!r}"
+    elif worst.equal:
+        return worst
+    elif failure is None:
+        log.warning(
+            "The slim model's outputs differ: %s. Each of its layers gives "
+            "what it should by itself: the model amplifies rounding.",
+            worst,
+        )
+        return worst
+    else:
+        where = f"the layer to blame is not known ({failure})"
+    what = "layers differ" if worst.equal else "outputs differ"
+    raise VerificationError(
+        f"The slim model's {what} from the sparse model's: {worst}; "
+        f"{where}. Nothing was returned. Please report the model; until it is "
+        "mended, exclude that layer."
+    )
 
 
-def _check_layers(reference, worst, slim, channels, alive):
-    """Tells rounding that a deep model amplifies from a layer that is wrong."""
-    from tf_channel_prune.transform import locate
+def is_telling(expected: list[Reference]) -> bool:
+    """Whether any output depends on the inputs that were tried."""
+    return any(reference.telling for reference in expected)
 
+
+def _first_to_differ(reference, slim, channels, alive):
+    """The first layer that differs, or None; why that is not known, or None."""
     try:
         name = locate.first_difference(
             channels, alive, slim, reference.inputs, reference.tolerance
         )
     except Exception as error:  # any layer may fail when it runs by itself
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        where = f"the layer to blame is not known ({text[0]})"
-    else:
-        if name is None:
-            log.warning(
-                "The slim model's outputs differ: %s. Each of its layers gives "
-                "what it should by itself: the model amplifies rounding.",
-                worst,
-            )
-            return
-        where = f"given the same inputs, the first layer to differ is {name!r}"
-    raise VerificationError(
-        f"The slim model's outputs differ from the sparse model's: {worst}; "
-        f"{where}. Nothing was returned. Please report the model; until it is "
-        "mended, exclude that layer."
-    )
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return None, lines[0]
+    return name, None
