@@ -150,6 +150,7 @@ class _Axes:
         self._sizes = [group.size for group in channels.prunable]
         self._weights = channels.graph.weights
         self._times: dict[int, np.ndarray] = {}
+        self._last: tuple[bytes, np.ndarray] = b"", np.zeros(0)
 
     def index(self, axis: tuple[str, int, int]) -> int:
         """The position of an axis' size in the vector of sizes."""
@@ -202,8 +203,15 @@ class _Axes:
         return int(self._vector[position]), tuple(sorted(zip(groups, times)))
 
     def __call__(self, counts) -> np.ndarray:
+        """Every size; a planner asks many times in a row for the same."""
         counts = np.asarray(counts, np.int64)
-        return (self._vector + self._matrix @ counts).astype(np.float64)
+        key = counts.tobytes()
+        asked, sizes = self._last
+        if asked != key:
+            sizes = (self._vector + self._matrix @ counts).astype(np.float64)
+            sizes.setflags(write=False)
+            self._last = key, sizes
+        return sizes
 
 
 class _Terms:
