@@ -150,7 +150,7 @@ class _Axes:
         self._sizes = [group.size for group in channels.prunable]
         self._weights = channels.graph.weights
         self._times: dict[int, np.ndarray] = {}
-        self._last: tuple[bytes, np.ndarray] = b"", np.zeros(0)
+        self._last: tuple[bytes, np.ndarray] | None = None
 
     def index(self, axis: tuple[str, int, int]) -> int:
         """The position of an axis' size in the vector of sizes."""
@@ -206,12 +206,12 @@ class _Axes:
         """Every size; a planner asks many times in a row for the same."""
         counts = np.asarray(counts, np.int64)
         key = counts.tobytes()
-        asked, sizes = self._last
-        if asked != key:
+        last = self._last
+        if last is None or last[0] != key:
             sizes = (self._vector + self._matrix @ counts).astype(np.float64)
             sizes.setflags(write=False)
-            self._last = key, sizes
-        return sizes
+            last = self._last = key, sizes
+        return last[1]
 
 
 class _Terms:
