@@ -6,6 +6,8 @@ import pytest
 
 import tf_channel_prune as tcp
 from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.graph import opening
+from tf_channel_prune.graph import tf_keras_opening
 
 tf_keras = pytest.importorskip("tf_keras")
 BOTH = pytest.mark.parametrize(
@@ -30,6 +32,23 @@ def forgetful(kind):
     return Scaled
 
 
+def keep_closed(monkeypatch):
+    """Layers that would be opened need no config; now they stay whole."""
+
+    def closed(*arguments):
+        return opening.Opened(reason="it stays whole here")
+
+    monkeypatch.setattr(opening, "open_call", closed)
+    monkeypatch.setattr(tf_keras_opening, "open_call", closed)
+
+
+def silent(model):
+    """The model, giving zeros whatever goes in."""
+    last = model.get_layer("z")
+    last.set_weights([np.zeros_like(w) for w in last.get_weights()])
+    return model
+
+
 def around(kind, layer):
     """Without an activation: one that is zero everywhere hides a factor."""
     kind.utils.set_random_seed(0)
@@ -42,18 +61,63 @@ def around(kind, layer):
 def test_a_config_that_leaves_an_argument_out(kind, monkeypatch):
     Scaled = forgetful(kind)
     assert tcp.prune(around(kind, Scaled(1.0)), ratio=0.4, divisor=1)
-    # Keras opens layers like this one, and needs no config then.
-    from tf_channel_prune.graph import opening
-    from tf_channel_prune.graph import tf_keras_opening
-
-    def closed(*arguments):
-        return opening.Opened(reason="it stays whole here")
-
-    monkeypatch.setattr(opening, "open_call", closed)
-    monkeypatch.setattr(tf_keras_opening, "open_call", closed)
+    keep_closed(monkeypatch)
     model = around(kind, Scaled(3.0, name="scaled"))
     with pytest.raises(VerificationError, match=r"'scaled'.*get_config"):
         tcp.prune(model, ratio=0.4, divisor=1)
+
+
+@BOTH
+def test_outputs_that_tell_nothing_are_not_enough(kind, monkeypatch):
+    """They are zeros for all inputs; the layer before them is wrong."""
+    keep_closed(monkeypatch)
+    model = silent(around(kind, forgetful(kind)(3.0, name="scaled")))
+    with pytest.raises(VerificationError, match=r"'scaled'.*get_config"):
+        tcp.prune(model, ratio=0.4, divisor=1)
+
+
+class Noisy(keras.layers.Layer):
+    """Keras leaves the name out of its config: nothing takes it here."""
+
+    def __init__(self, seeded=False):
+        super().__init__()
+        self.seeded = seeded
+        self.generator = keras.random.SeedGenerator(1)
+
+    def call(self, x):
+        seed = self.generator if self.seeded else None
+        return x + keras.random.normal(keras.ops.shape(x), seed=seed)
+
+
+def after(layer):
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(8, name="a")(layer(inputs))
+    return keras.Model(inputs, keras.layers.Dense(2, name="z")(x))
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_random_numbers_are_no_difference(seeded):
+    model = silent(after(Noisy(seeded)))
+    slim = tcp.transform(tcp.prune(model, ratio=0.4, divisor=1))
+    assert slim.count_params() < model.count_params()
+
+
+class Noise(Noisy):
+    """Keras leaves the name out here, too: it looks for `**kwargs`."""
+
+    def __init__(self, **options):
+        keras.layers.Layer.__init__(self, **options)
+        self.seeded, self.generator = False, None
+
+
+@pytest.mark.parametrize("kind", [Noisy, Noise])
+def test_a_name_that_is_not_in_the_config(kind):
+    layer = kind()
+    layer.name = "own"
+    assert "name" not in layer.get_config()
+    sparse = tcp.prune(after(layer), ratio=0.4, divisor=1)
+    for made in (sparse, tcp.transform(sparse)):
+        assert [one.name for one in made.layers][1:] == ["own", "a", "z"]
 
 
 @BOTH

@@ -28,6 +28,10 @@ log = logging.getLogger("tf_channel_prune")
 def check_copy(graph, copy, keep_whole) -> None:
     """Compares a copy with the model that it is a copy of.
 
+    Layers are compared one by one where the outputs differ, to find the one to
+    blame, and where they do not depend on the inputs (see `Reference`), as a
+    layer that is wrong would not be seen there.
+
     Args:
         graph: What was read of the model.
         copy: A model made from it, with nothing changed.
@@ -46,9 +50,21 @@ def check_copy(graph, copy, keep_whole) -> None:
             log.info("The copy of %r is not compared: %s", model.name, error)
             return
         found = _difference(reference, model)
-        if found is None or found.equal:
+        if found is None or (found.equal and reference.telling):
             return
-        where = _first(graph, copy, keep_whole, reference) or _opened(graph)
+        name, failure = _first(graph, copy, keep_whole, reference)
+    if name is not None:
+        where = (
+            f"given the same inputs, the first layer to differ is {name!r}. If "
+            "its class is your own, its get_config() must return all that its "
+            "constructor was given"
+        )
+    elif found.equal:
+        return
+    elif failure is not None:
+        where = f"the layer to blame is not known ({failure})"
+    else:
+        where = _opened(graph)
     if where is None:
         log.warning(
             "The outputs of the copy of %r differ: %s. Each of its layers "
@@ -82,22 +98,16 @@ def _difference(reference, model):
     return None
 
 
-def _first(graph, copy, keep_whole, reference) -> str | None:
-    """The first layer of the copy that differs, for people."""
+def _first(graph, copy, keep_whole, reference):
+    """The first layer that differs, or None; why that is not known, or None."""
     try:
         read = graphs.read(copy, keep_whole)
-        found = twins.first_difference(
+        name = twins.first_difference(
             read, graph, reference.inputs, reference.tolerance
         )
     except Exception as error:  # any layer may fail when it runs by itself
-        return f"the layer to blame is not known ({what_it_says(error)})"
-    if found is None:
-        return None
-    return (
-        f"given the same inputs, the first layer to differ is {found!r}. If "
-        "its class is your own, its get_config() must return all that its "
-        "constructor was given"
-    )
+        return None, what_it_says(error)
+    return name, None
 
 
 def _opened(graph) -> str | None:

@@ -199,11 +199,7 @@ def config(operation) -> dict:
     sizes passes; every operation has its arguments as attributes too.
     """
     if isinstance(operation, keras.layers.Layer):
-        found = operation.get_config()
-        if not _takes_anything(type(operation)):
-            # Where the constructor takes no name, Keras leaves it out.
-            found.setdefault("name", operation.name)
-        return found
+        return operation.get_config()
     try:
         found = operation.get_config()
     except NotImplementedError:

@@ -265,16 +265,22 @@ class Builder:
 
     def _made(self, node, config):
         config = self.internals.without_build_config(config)
-        if "name" in config:
-            config["name"] = self._name(node)
+        name = self._name(node)
+        # Keras leaves it out where the constructor does not take it.
+        late = "name" not in config
+        if not late:
+            config["name"] = name
         try:
-            return self.internals.made_like(node.operation, config)
+            made = self.internals.made_like(node.operation, config)
         except Exception as error:  # the user's own classes may raise anything
             raise PruningError(
                 f"Layer {node.name!r} ({type(node.operation).__name__}) cannot "
                 f"be made again from its get_config(): {error}. Give the class "
                 "a get_config that returns its constructor's arguments."
             ) from error
+        if late:
+            made.name = name
+        return made
 
     def _name(self, step) -> str:
         """The step's own name; an opened layer's path is in front of it."""

@@ -7,11 +7,15 @@ amplified on the way through a deep model.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import run
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.graph.randomness import repeated
+from tf_channel_prune.graph.randomness import same_numbers
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -37,9 +41,13 @@ def first_difference(
         Unmatched: If the two models cannot be compared in this way.
     """
     numbers = _pairs(graph, twin)
-    values = run.run(
-        twin, run.inputs(twin, inputs), keep=range(len(twin.tensors))
-    )
+    with same_numbers(twin.root.model):
+        values = run.run(
+            twin,
+            run.inputs(twin, inputs),
+            call=functools.partial(_alone, twin),
+            keep=range(len(twin.tensors)),
+        )
 
     def expected(number) -> np.ndarray:
         return cut(numbers[number], to_numpy(values[numbers[number]]))
@@ -51,13 +59,20 @@ def first_difference(
             return to_tensor(expected(value.index))
         return value
 
-    for node in graph.nodes:
-        args, kwargs = map_arguments(fill, (node.args, node.kwargs))
-        made = run.flat(graph, run.plain(graph, node, args, kwargs))
-        for number, tensor in zip(node.outputs, made):
-            if not _close(expected(number), to_numpy(tensor), tolerance):
-                return node.name
+    with same_numbers(graph.root.model):
+        for node in graph.nodes:
+            args, kwargs = map_arguments(fill, (node.args, node.kwargs))
+            made = run.flat(graph, _alone(graph, node, args, kwargs))
+            for number, tensor in zip(node.outputs, made):
+                if not _close(expected(number), to_numpy(tensor), tolerance):
+                    return node.name
     return None
+
+
+def _alone(graph, node, args, kwargs):
+    """Runs a node; what it draws does not depend on those before it."""
+    with repeated(0):
+        return run.plain(graph, node, args, kwargs)
 
 
 def _pairs(graph, twin) -> dict[int, int]:
