@@ -67,6 +67,9 @@ def randomised(model, flavour):
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
         elif kind in ("beta", "bias", "moving_mean", "mean"):
             weight.assign(rng.normal(0, 0.1, weight.shape))
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # Normalization computes from it
+            layer.finalize_state()
     return model
 
 

@@ -66,6 +66,26 @@ def test_a_function_with_a_name_of_keras(kind, row):
     assert "no rule" in frozen["m"] or "own tanh" in frozen["m"]
 
 
+@pytest.mark.parametrize("name", ["gelu", "sin", "square"])
+def test_an_operation_as_activation(name):
+    """`activations.gelu` is another one; `sin` and `square` have no name."""
+    function = getattr(keras.ops, name)
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(8, activation=function, name="a")(inputs)
+    x = keras.layers.Dense(2, activation=function, name="z")(x)
+    model = randomise(keras.Model(inputs, x))
+    _, _, slim = prune_and_compare(model)
+    assert slim.get_layer("a").units < 8
+
+
+def test_an_operation_inside_of_a_cell():
+    inputs = keras.Input((5, 3))
+    x = keras.layers.GRU(6, activation=keras.ops.gelu, name="m")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.Dense(2)(x)))
+    _, _, slim = prune_and_compare(model)
+    assert slim.get_layer("m").cell.activation is keras.ops.gelu
+
+
 @BOTH
 def test_regularizers_initializers_and_constraints(kind):
     class Inside(kind.constraints.Constraint):

@@ -237,9 +237,18 @@ def _plain(value):
 
 
 def is_from_keras(function) -> bool:
-    """Whether an activation is none or one of Keras' own."""
+    """Whether an activation is none or one of Keras' own.
+
+    `keras.ops.relu` is, `keras.ops.sin` is not: no config can name it.
+    """
+    if function is None:
+        return True
     module = getattr(function, "__module__", type(function).__module__)
-    return function is None or module.split(".")[0] == "keras"
+    if module.split(".")[0] != "keras":
+        return False
+    if not inspect.isfunction(function):
+        return True
+    return hasattr(keras.activations, function.__name__)
 
 
 def unwrapped(operation):

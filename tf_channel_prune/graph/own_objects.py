@@ -2,10 +2,13 @@
 
 By its name Keras finds what is registered, or its own function of the same
 name, or nothing. A copy in this process is given the very object that the
-layer holds.
+layer holds. So it is with Keras' functions, too: `keras.ops.gelu` is named
+like `keras.activations.gelu`, and is another one.
 """
 
 from __future__ import annotations
+
+import inspect
 
 
 def with_own_objects(internals, layer, config: dict) -> dict:
@@ -69,6 +72,8 @@ def _own(internals, held, value):
 
 
 def _is_known(internals, held) -> bool:
+    if inspect.isfunction(held):
+        return False
     return internals.is_variable(held) or internals.is_from_keras(held)
 
 
