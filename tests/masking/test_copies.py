@@ -120,6 +120,21 @@ def test_a_name_that_is_not_in_the_config(kind):
         assert [one.name for one in made.layers][1:] == ["own", "a", "z"]
 
 
+def test_a_tf_keras_config_without_a_name(monkeypatch):
+    class Doubled(tf_keras.layers.Layer):
+        def call(self, x):
+            return 2.0 * x
+
+        def get_config(self):
+            return {}
+
+    keep_closed(monkeypatch)
+    model = around(tf_keras, Doubled(name="own"))
+    sparse = tcp.prune(model, ratio=0.4, divisor=1)
+    for made in (sparse, tcp.transform(sparse)):
+        assert [one.name for one in made.layers][1:] == ["a", "own", "z"]
+
+
 @BOTH
 def test_what_a_model_remembers_is_not_touched(kind):
     inputs = kind.Input(batch_shape=(2, 5, 3))

@@ -485,8 +485,13 @@ def made_like(operation, config):
     if "dtype" in late:
         made.dtype_policy = operation.dtype_policy
     if "name" in late:
-        made.name = late["name"]
+        rename(made, late["name"])
     return made
+
+
+def rename(layer, name) -> None:
+    """Names a layer that is not built yet."""
+    layer.name = name
 
 
 def _takes_anything(cls) -> bool:

@@ -279,7 +279,7 @@ class Builder:
                 "a get_config that returns its constructor's arguments."
             ) from error
         if late:
-            made.name = name
+            self.internals.rename(made, name)
         return made
 
     def _name(self, step) -> str:

@@ -314,6 +314,11 @@ def made_like(operation, config):
     )
 
 
+def rename(layer, name) -> None:
+    """Names a layer that is not built yet."""
+    layer._name = name
+
+
 def from_config(cls, config):
     """A layer from its config.
 
