@@ -15,7 +15,6 @@ import numpy as np
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.errors import NoInputsError
 from tf_channel_prune.errors import VerificationError
-from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import twins
 from tf_channel_prune.graph.arrays import to_numpy
@@ -52,7 +51,9 @@ def check_copy(graph, copy, keep_whole) -> None:
         found = _difference(reference, model)
         if found is None or (found.equal and reference.telling):
             return
-        name, failure = _first(graph, copy, keep_whole, reference)
+        name, failure = twins.blamed(
+            lambda: _first(graph, copy, keep_whole, reference)
+        )
     if name is not None:
         where = (
             f"given the same inputs, the first layer to differ is {name!r}. If "
@@ -99,15 +100,11 @@ def _difference(reference, model):
 
 
 def _first(graph, copy, keep_whole, reference):
-    """The first layer that differs, or None; why that is not known, or None."""
-    try:
-        read = graphs.read(copy, keep_whole)
-        name = twins.first_difference(
-            read, graph, reference.inputs, reference.tolerance
-        )
-    except Exception as error:  # any layer may fail when it runs by itself
-        return None, what_it_says(error)
-    return name, None
+    """The first layer of the copy that differs, or None."""
+    read = graphs.read(copy, keep_whole)
+    return twins.first_difference(
+        read, graph, reference.inputs, reference.tolerance
+    )
 
 
 def _opened(graph) -> str | None:

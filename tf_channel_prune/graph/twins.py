@@ -8,9 +8,11 @@ amplified on the way through a deep model.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import run
 from tf_channel_prune.graph.arrays import to_numpy
@@ -22,6 +24,14 @@ from tf_channel_prune.graph.structure import map_arguments
 
 class Unmatched(Exception):
     """The two models' operations do not stand in pairs."""
+
+
+def blamed(find: Callable[[], str | None]) -> tuple[str | None, str | None]:
+    """What differs by `find`, or None; why that is not known, or None."""
+    try:
+        return find(), None
+    except Exception as error:  # any layer may fail when it runs by itself
+        return None, what_it_says(error)
 
 
 def first_difference(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.graph import twins
 from tf_channel_prune.graph.outputs import Difference
 from tf_channel_prune.graph.outputs import Reference
 from tf_channel_prune.transform import locate
@@ -33,7 +34,11 @@ def check_equal(expected: list[Reference], slim, channels, alive) -> Difference:
     if worst.equal and is_telling(expected):
         return worst
     reference = expected[found.index(worst)]
-    name, failure = _first_to_differ(reference, slim, channels, alive)
+    name, failure = twins.blamed(
+        lambda: locate.first_difference(
+            channels, alive, slim, reference.inputs, reference.tolerance
+        )
+    )
     if name is not None:
         where = f"given the same inputs, the first layer to differ is {name!r}"
     elif worst.equal:
@@ -58,15 +63,3 @@ def check_equal(expected: list[Reference], slim, channels, alive) -> Difference:
 def is_telling(expected: list[Reference]) -> bool:
     """Whether any output depends on the inputs that were tried."""
     return any(reference.telling for reference in expected)
-
-
-def _first_to_differ(reference, slim, channels, alive):
-    """The first layer that differs, or None; why that is not known, or None."""
-    try:
-        name = locate.first_difference(
-            channels, alive, slim, reference.inputs, reference.tolerance
-        )
-    except Exception as error:  # any layer may fail when it runs by itself
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return None, lines[0]
-    return name, None
