@@ -9,6 +9,7 @@ from model_checks import random_alive
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.graph import outputs
+from tf_channel_prune.graph import twins
 from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
@@ -78,6 +79,17 @@ def test_rounding_is_told_from_what_is_wrong(wrong, caplog):
     else:
         verify.check_equal(expected, slim, masks.channels, alive)
         assert "amplifies rounding" in caplog.text
+
+
+def test_layers_that_are_wrongly_connected(monkeypatch):
+    """Each of them is right by itself, in the slim model as in a copy."""
+    masks, alive, slim = made(branches(keras))
+    expected = outputs.references(masks.model, masks.channels.graph)
+    monkeypatch.setattr(twins, "first_difference", lambda *_: None)
+    bias = slim.get_layer("head").bias
+    bias.assign(bias + 1.0)
+    with pytest.raises(VerificationError, match="how they are connected"):
+        verify.check_equal(expected, slim, masks.channels, alive)
 
 
 def dead():

@@ -17,6 +17,7 @@ from tf_channel_prune.errors import NoInputsError
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import twins
+from tf_channel_prune.graph.amplifying import amplifies
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.inputs import on_random_inputs
 from tf_channel_prune.graph.outputs import Reference
@@ -66,6 +67,11 @@ def check_copy(graph, copy, keep_whole) -> None:
         where = f"the layer to blame is not known ({failure})"
     else:
         where = _opened(graph)
+    if where is None and not amplifies(copy, reference.inputs, found):
+        where = (
+            "each of its layers gives what it should by itself, so that how "
+            "they are connected was read wrongly"
+        )
     if where is None:
         log.warning(
             "The outputs of the copy of %r differ: %s. Each of its layers "

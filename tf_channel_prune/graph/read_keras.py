@@ -69,6 +69,7 @@ class Reader:
         self.tensors: list[Tensor] = []
         self.notes: list[str] = []
         self.numbers: dict[int, int] = {}
+        self.entered: set[int] = set()  # ids of what is made in models
         self.alive: list = []  # ids stay valid while the objects live
         self.variables: dict[tuple, int] = {}
         self.names: dict[str, int] = {}
@@ -127,7 +128,9 @@ class Reader:
         for inner_tensor, number in zip(functional.inputs, inputs):
             self.numbers[id(inner_tensor)] = number
             self.alive.append(inner_tensor)
-        self._walk(list(self.internals.ordered_nodes(functional)), place)
+        keras_nodes = list(self.internals.ordered_nodes(functional))
+        self.entered.update(_made(keras_nodes))
+        self._walk(keras_nodes, place)
         block.outputs = [self.tensor(t) for t in functional.outputs]
         block.input_structure, block.output_structure = map_arguments(
             self._reference, self.internals.structures(functional)
@@ -205,12 +208,37 @@ class Reader:
         saved = dict(self.numbers)
         scope = (*place.scope, joined(*place.opened, model.name))
         inputs = [reference.index for reference in given]
-        self._enter(functional, _Place(inner, scope), inputs)
+        if self._is_part(functional):
+            # Keras could not load a model that shares its layers with one
+            # around it, and so its nodes go where it is called.
+            outputs = self._inline(functional, place, inputs)
+        else:
+            self._enter(functional, _Place(inner, scope), inputs)
+            place.block.steps.append(inner)
+            outputs = inner.outputs
         self.numbers = saved
-        for outer, number in zip(keras_node.outputs, inner.outputs):
+        for outer, number in zip(keras_node.outputs, outputs):
             self.numbers[id(outer)] = number
             self._refine(number, outer.shape)
-        place.block.steps.append(inner)
+
+    def _is_part(self, functional) -> bool:
+        """Whether a model is made of calls that are made outside of it, too."""
+        made = _made(self.internals.ordered_nodes(functional))
+        return not self.entered.isdisjoint(made)
+
+    def _inline(self, functional, place, inputs) -> list[int]:
+        """The calls of a model once more, on other inputs, in the same block.
+
+        Called on something else, it does not give what its calls give outside:
+        their tensors are new ones.
+        """
+        keras_nodes = list(self.internals.ordered_nodes(functional))
+        for tensor in _made(keras_nodes):
+            self.numbers.pop(tensor, None)
+        for inner_tensor, number in zip(functional.inputs, inputs):
+            self.numbers[id(inner_tensor)] = number
+        self._walk(keras_nodes, place)
+        return [self.tensor(t) for t in functional.outputs]
 
     def _refine(self, number, shape):
         """Outside a nested model more sizes may be known than inside."""
@@ -414,6 +442,11 @@ class Reader:
             is_layer=False,
             holder=None if holder is layer else holder,
         )
+
+
+def _made(keras_nodes) -> set[int]:
+    """The ids of the symbolic tensors that calls give."""
+    return {id(tensor) for one in keras_nodes for tensor in one.outputs}
 
 
 def weights_of(layer) -> list[Weight]:

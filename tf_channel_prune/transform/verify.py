@@ -6,6 +6,7 @@ import logging
 
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.graph import twins
+from tf_channel_prune.graph.amplifying import amplifies
 from tf_channel_prune.graph.outputs import Difference
 from tf_channel_prune.graph.outputs import Reference
 from tf_channel_prune.transform import locate
@@ -43,7 +44,9 @@ def check_equal(expected: list[Reference], slim, channels, alive) -> Difference:
         where = f"given the same inputs, the first layer to differ is {name!r}"
     elif worst.equal:
         return worst
-    elif failure is None:
+    elif failure is not None:
+        where = f"the layer to blame is not known ({failure})"
+    elif amplifies(slim, reference.inputs, worst):
         log.warning(
             "The slim model's outputs differ: %s. Each of its layers gives "
             "what it should by itself: the model amplifies rounding.",
@@ -51,7 +54,10 @@ def check_equal(expected: list[Reference], slim, channels, alive) -> Difference:
         )
         return worst
     else:
-        where = f"the layer to blame is not known ({failure})"
+        where = (
+            "each of its layers gives what it should by itself, so that how "
+            "they are connected is wrong"
+        )
     what = "layers differ" if worst.equal else "outputs differ"
     raise VerificationError(
         f"The slim model's {what} from the sparse model's: {worst}; "
