@@ -11,6 +11,7 @@ from tf_channel_prune.criteria.slices import Slices
 from tf_channel_prune.criteria.slices import Sums
 from tf_channel_prune.criteria.slices import coupled
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.digests import value_digest
 
 _CRITERIA: dict[str, type] = {}
 
@@ -21,6 +22,8 @@ _CRITERIA: dict[str, type] = {}
 DEFAULT = "l2"
 DEFAULT_WITH_CURVES = "l1"
 DEFAULT_WITH_DATA = "thinet"
+
+_OWN = __name__.partition(".")[0] + "."
 
 # Running statistics describe the data, not the channel's weight in the model.
 STATISTICS = ("moving_mean", "moving_variance")
@@ -83,6 +86,31 @@ class Criterion:
     def __init_subclass__(cls):
         if "name" in vars(cls) and cls.name:
             _CRITERIA[cls.name] = cls
+
+    @property
+    def key(self) -> str:
+        """What analyses by it are kept under: its name, where that says all.
+
+        Arguments other than the defaults, and the code of a class that is
+        not this package's, are added as a digest.
+        """
+        methods = [
+            vars(part)
+            for part in type(self).__mro__
+            if not part.__module__.startswith(_OWN)
+        ]
+        try:
+            plain = vars(type(self)())
+        except TypeError:  # it has arguments without defaults
+            plain = None
+        told = [value_digest(one) for one in (vars(self), plain)]
+        if told[0] == told[1] and methods == [vars(object)]:
+            return self.name
+        own = [
+            {name: one for name, one in part.items() if callable(one)}
+            for part in methods[:-1]
+        ]
+        return f"{self.name} {value_digest([vars(self), own])[:12]}"
 
     def elements(self, array: np.ndarray) -> np.ndarray:
         """The share of every weight entry, in the array's shape."""

@@ -1,12 +1,13 @@
 """Getting the accuracy back: recipes, distillation, iterations, resuming."""
 
 from tf_channel_prune.finetune.distillation import Distill
-from tf_channel_prune.finetune.distillation import described
+from tf_channel_prune.finetune.distillation import as_distill
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
 from tf_channel_prune.finetune.driver import check
 from tf_channel_prune.finetune.driver import circumstances
 from tf_channel_prune.finetune.driver import finetune
+from tf_channel_prune.finetune.driver import origin
 from tf_channel_prune.finetune.own_training import train_by
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
@@ -26,11 +27,12 @@ __all__ = [
     "Run",
     "Target",
     "Trial",
+    "as_distill",
     "as_recipes",
     "check",
     "circumstances",
-    "described",
     "finetune",
+    "origin",
     "read_run",
     "run",
     "train_by",

@@ -10,9 +10,13 @@ import dataclasses
 import math
 from typing import Any
 
+from tf_channel_prune import graph as graphs
+from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import optimizers
+from tf_channel_prune.graph.digests import graph_digest
+from tf_channel_prune.graph.digests import weights_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +94,15 @@ def as_distill(given, unpruned=None) -> Distill | None:
     return given
 
 
-def described(given):
-    """What `distill=` was given, as a JSON value."""
-    if isinstance(given, Distill):
-        return {**given.as_dict(), "teacher": described(given.teacher)}
-    return getattr(given, "name", bool(given))
+def described(settings: Distill | None) -> dict[str, Any] | None:
+    """What a training depends on of its teacher, as JSON values."""
+    if settings is None:
+        return None
+    teacher = graphs.read(settings.teacher, understood)
+    return {
+        **settings.as_dict(),
+        "teacher": [graph_digest(teacher), weights_digest(teacher)],
+    }
 
 
 def distiller(student, teacher, settings: Distill, optimizer):

@@ -14,6 +14,7 @@ from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.distillation import as_distill
+from tf_channel_prune.finetune.distillation import described
 from tf_channel_prune.finetune.distillation import distiller
 from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.finetune.recipes import Recipe
@@ -163,22 +164,41 @@ def check(
         Stream(data, size, seed=0)
 
 
-def circumstances(model, data, loss, seed, keep) -> dict[str, Any]:
-    """What a training depends on beside its model, recipe and teacher.
+def circumstances(model, data, distill, loss, seed, keep) -> dict[str, Any]:
+    """What a training depends on beside its model and recipe.
 
     Args:
-        (all): See `finetune`.
+        distill: A `Distill` with its teacher, or None.
+        (others): See `finetune`.
 
     Returns:
         JSON values by name.
     """
+    compiled = optimizers.compile_arguments(model)
     if loss is None:
-        loss = optimizers.compile_arguments(model).get("loss")
+        loss = compiled.get("loss")
+    trained = {id(weight) for weight in model.trainable_weights}
     return {
         "seed": seed,
         "keep": keep,
-        "loss": value_digest(loss),
+        "loss": value_digest([loss, compiled.get("loss_weights")]),
+        "trained": value_digest([id(w) in trained for w in model.weights]),
         "data": Stream(data, 1, seed).digest(),
+        "distill": described(distill),
+    }
+
+
+def origin(model, *given) -> dict[str, Any]:
+    """What a training depends on beside its recipe.
+
+    Args:
+        model, given: See `circumstances`.
+    """
+    graph = graphs.read(model, understood)
+    return {
+        "graph": graph_digest(graph),
+        "weights": weights_digest(graph),
+        **circumstances(model, *given),
     }
 
 
@@ -206,19 +226,14 @@ class _Job:
     callbacks: Any
 
     def __post_init__(self):
-        graph = graphs.read(self.model, understood)
-        self.origin = {
-            "graph": graph_digest(graph),
-            "weights": weights_digest(graph),
-            **circumstances(
-                self.model, self.data, self.loss, self.seed, self.keep
-            ),
-            "distill": self.distill and self._taught(),
-        }
-
-    def _taught(self):
-        teacher = graphs.read(self.distill.teacher, understood)
-        return {**self.distill.as_dict(), "teacher": weights_digest(teacher)}
+        self.origin = origin(
+            self.model,
+            self.data,
+            self.distill,
+            self.loss,
+            self.seed,
+            self.keep,
+        )
 
     def train(self, recipe, advance):
         """The student and its trial, from where an earlier process was."""

@@ -10,6 +10,7 @@ from typing import Any
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.numbers import check_between
 from tf_channel_prune.finetune.numbers import check_count
+from tf_channel_prune.graph.digests import value_digest
 
 DECAYS = ("cosine", "step", "constant")
 # One-dimensional weights have no use for it (He et al., CVPR 2019, "Bag of
@@ -114,11 +115,12 @@ class Recipe:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as JSON values; a function becomes its name."""
+        """The recipe as JSON values; a function becomes a name and digest."""
         values = dataclasses.asdict(self)
         if callable(self.optimizer):
             made = self.optimizer
-            values["optimizer"] = getattr(made, "__qualname__", str(made))
+            name = getattr(made, "__qualname__", type(made).__qualname__)
+            values["optimizer"] = f"{name} {value_digest(made)[:12]}"
         return values
 
 

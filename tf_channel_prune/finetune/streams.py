@@ -109,7 +109,7 @@ class Stream:
                 f"Epoch {epoch + 1} of the data has {len(sequence)} batches; "
                 f"the first one has {self.steps}."
             )
-        return sequence[index]
+        return _without_lists(sequence[index])
 
     def _shuffled(self, epoch):
         return _Shuffled(self, epoch)
@@ -130,6 +130,15 @@ class _Shuffled:
     def __getitem__(self, index):
         chosen = self.order[index * self.size : (index + 1) * self.size]
         return map_arguments(lambda leaf: leaf[chosen], self.data)
+
+
+def _without_lists(batch):
+    """A batch as `fit` takes it from a sequence: there lists are refused."""
+    if isinstance(batch, dict):
+        return {key: _without_lists(one) for key, one in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return tuple(map(_without_lists, batch))
+    return batch
 
 
 def _samples(data) -> int:

@@ -6,8 +6,10 @@ hash seed; files are kept apart by them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import types
 from typing import Any
 
 import numpy as np
@@ -84,9 +86,49 @@ def weights_digest(graph: Graph) -> str:
 def value_digest(value: Any) -> str:
     """Of JSON values, arrays, Keras objects with a config, and functions.
 
-    Functions are told apart by their names alone.
+    A function is told apart by its code, its defaults and what it holds of
+    the scope that it was made in; not by the globals that it reads, and not
+    by the code of what it calls.
     """
-    return text_digest(_text(value, {}))
+    return text_digest(_text(_with_code(value), {}))
+
+
+def _with_code(value, outer=()):
+    """A value with all that functions in it are made of in their place."""
+
+    def inner(one):
+        return _with_code(one, (*outer, value))
+
+    if isinstance(value, dict):
+        return {key: inner(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [inner(one) for one in value]
+    if isinstance(value, functools.partial):
+        return [
+            "partial",
+            *map(inner, (value.func, value.args, value.keywords)),
+        ]
+    if isinstance(value, types.CodeType):
+        constants = [inner(one) for one in value.co_consts]
+        return [value.co_code.hex(), value.co_names, constants]
+    if callable(getattr(value, "fn", None)):
+        # A Keras loss or metric of a function, whose config may leave out
+        # the function's arguments (Huber's delta).
+        arguments = inner(getattr(value, "_fn_kwargs", None))
+        return [value, inner(value.fn), arguments]
+    if not hasattr(value, "__code__") or any(value is one for one in outer):
+        return value
+    held = [_content(cell) for cell in value.__closure__ or ()]
+    of = (value.__code__, value.__defaults__, value.__kwdefaults__, held)
+    return [value.__module__, value.__qualname__, *map(inner, of)]
+
+
+def _content(cell):
+    """What a function holds of a scope; a name may not be given yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def _row(node: Node, graph: Graph, names: bool):
@@ -110,6 +152,14 @@ def _config(node: Node):
     return {k: v for k, v in config.items() if k not in _LEFT_OUT}
 
 
+def _config_of(value):
+    """A Keras object's; a class has none, a subclassed model may have none."""
+    try:
+        return None if isinstance(value, type) else value.get_config()
+    except Exception:  # any user code may run here
+        return None
+
+
 def _plain(value: Any, tensors: dict[int, str]) -> Any:
     """A value as JSON can write it, without addresses in memory."""
 
@@ -128,8 +178,10 @@ def _plain(value: Any, tensors: dict[int, str]) -> Any:
         return {"tensor": tensors[value.index]}
     if isinstance(value, slice):
         return {"slice": plain([value.start, value.stop, value.step])}
+    if isinstance(value, (bytes, complex)):
+        return repr(value)
     if hasattr(value, "get_config"):
-        return [type(value).__qualname__, plain(value.get_config())]
+        return [type(value).__qualname__, plain(_config_of(value))]
     if hasattr(value, "__array__"):
         array = np.ascontiguousarray(value)
         content = hashlib.blake2b(array.tobytes(), digest_size=16)

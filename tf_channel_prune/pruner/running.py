@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_channel_prune import finetune as tuning
-from tf_channel_prune.api import channels_of
 from tf_channel_prune.api import transform
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.digests import value_digest
-from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking import make_sparse
 from tf_channel_prune.planning import Request
@@ -46,12 +44,9 @@ def finetune(
     tuning.check(sparse, data, how["evaluate"], recipes, loss, keep)
     lock, folder = contextlib.nullcontext(), None
     if workspace is not None:
+        distill = tuning.as_distill(how["distill"], how["unpruned"])
         key = value_digest(
-            [
-                weights_digest(channels_of(sparse).graph),
-                tuning.circumstances(sparse, data, loss, how["seed"], keep),
-                tuning.described(how["distill"]),
-            ]
+            tuning.origin(sparse, data, distill, loss, how["seed"], keep)
         )
         folder = workspace.path / "finetune" / key[:12]
         lock = workspace.lock()
@@ -122,10 +117,10 @@ class Training:
             return {"train": name, "seed": seed}
         return {
             "recipes": [recipe.as_dict() for recipe in self.recipes],
-            "distill": tuning.described(self.distill),
             **tuning.circumstances(
                 model,
                 self.data,
+                tuning.as_distill(self.distill, model),
                 self.options["loss"],
                 seed,
                 self.options["keep"],
@@ -188,8 +183,9 @@ def run(
             "model": subject.digest,
             "target": dataclasses.asdict(target),
             **training.as_dict(subject.model, seed),
-            "prune": {**_described(limits), "of": of, "criterion": by.name},
-            "analysed": known is not None,
+            "prune": {**_described(limits), "of": of, "criterion": by.key},
+            "analysed": known and value_digest([known.baseline, known.curves]),
+            "latency": _latency(subject, of),
         }
         key = text_digest(json.dumps(origin, sort_keys=True))[:12]
         folder = subject.workspace.path / "runs" / key
@@ -225,6 +221,13 @@ def _checked(limits) -> dict[str, Any]:
             f"{limits!r}."
         )
     return limits
+
+
+def _latency(subject, of) -> str | None:
+    """A digest of the latencies that plans are made with."""
+    if of != "latency" or not subject.latency_path.exists():
+        return None
+    return text_digest(subject.latency_path.read_text())
 
 
 def _described(limits) -> dict[str, str]:

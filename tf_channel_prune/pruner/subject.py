@@ -71,7 +71,7 @@ class Subject:
             "graph": self.graph_digest,
             "weights": weights_digest(self.channels.graph),
             "groups": text_digest(json.dumps(units)),
-            "criterion": criteria.get(criterion).name,
+            "criterion": criteria.get(criterion).key,
             "scoring": by,
         }
 
