@@ -39,8 +39,9 @@ def cost(model, input_shape=None):
 
     Returns:
         A `Cost`: `.flops` (a multiply-add is two), `.params`,
-        `.activation_bytes`, and the same per layer in `.layers`. It prints as
-        a table.
+        `.activation_bytes`, and the same per layer in `.layers`;
+        `.uncounted` names the layers whose FLOPs are not known, which count
+        as 0. It prints as a table.
 
     Raises:
         PruningError: If the model does not take `input_shape`.

@@ -1,5 +1,7 @@
 """Slim models of both Kerases become SavedModels and LiteRT files."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -290,3 +292,172 @@ def test_clustering(kind):
     for layer in plain.layers:
         if hasattr(layer, "kernel"):
             assert np.unique(layer.kernel.numpy()).size <= 4
+
+
+EMPTY = {
+    "no rows": lambda: data()[:0],
+    "no batches": lambda: [],
+    "read before": lambda: exhausted(),
+    "empty batches": lambda: iter([data()[:0]]),
+}
+
+
+def exhausted():
+    iterator = iter([data()])
+    list(iterator)
+    return iterator
+
+
+@KINDS
+@pytest.mark.parametrize("row", EMPTY)
+def test_empty_data_make_no_float_file(kind, row, tmp_path):
+    with pytest.raises(tcp.PruningError, match="calibrate on are empty"):
+        export.litert(small(kind), tmp_path / "m.tflite", "int8", EMPTY[row]())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [data(), [data()]])
+def test_no_samples_make_no_float_file(given, tmp_path):
+    with pytest.raises(tcp.PruningError, match="calibrate on are empty"):
+        export.litert(
+            small(keras), tmp_path / "m.tflite", "int8", given, samples=0
+        )
+
+
+def test_data_are_read_once_where_the_model_is_converted_twice(
+    tmp_path, monkeypatch
+):
+    from tf_channel_prune.export import lite
+
+    convert, read = lite._convert, []
+
+    def fails_at_first(folder, quantize, typical, *options):
+        read.append(len(list(typical)))
+        if len(read) == 1:
+            raise ValueError("not for batches of any size")
+        return convert(folder, quantize, typical, *options)
+
+    monkeypatch.setattr(lite, "_convert", fails_at_first)
+    path = export.litert(
+        small(tf_keras), tmp_path / "m.tflite", "int8", iter([data()])
+    )
+    assert read == [16, 16]
+    assert np.int8 in dtypes_in(path)
+
+
+def dtypes_in(path):
+    details = tf.lite.Interpreter(path).get_tensor_details()
+    return {detail["dtype"] for detail in details}
+
+
+@KINDS
+@pytest.mark.parametrize("integer_io", [False, True])
+def test_models_of_integers_become_int8(kind, integer_io, tmp_path):
+    layers = kind.layers
+    kind.utils.set_random_seed(0)
+    words = layers.Input((7,), dtype="int32")
+    x = layers.Conv1D(16, 3, activation="relu")(layers.Embedding(20, 8)(words))
+    x = layers.Dense(3)(layers.GlobalAveragePooling1D()(x))
+    model = kind.Model(words, x)
+    some = np.random.default_rng(0).integers(0, 20, (64, 7))
+    path = export.litert(
+        model, tmp_path / "m.tflite", "int8", some, integer_io=integer_io
+    )
+    takes = tf.lite.Interpreter(path).get_input_details()
+    assert takes[0]["dtype"] == np.int32
+    assert np.int8 in dtypes_in(path)
+    expected = np.asarray(model(some))
+    found = export.predict_litert(path, some)
+    assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
+
+
+def open_sides(kind):
+    layers = kind.layers
+    image = layers.Input((None, None, 3))
+    x = layers.Conv2D(8, 3, padding="same")(image)
+    return kind.Model(image, layers.GlobalAveragePooling2D()(x))
+
+
+@KINDS
+@pytest.mark.parametrize("shape", [(2, 8, 3), (8, 8, 4), (8, 8), (8, 8, 3, 1)])
+def test_samples_of_another_shape_are_refused(kind, shape, tmp_path):
+    told = rf"{re.escape(str(shape))}, but it takes \(8, 8, 3\)"
+    wrong = np.zeros((4, *shape), "float32")
+    with pytest.raises(tcp.PruningError, match=told):
+        export.litert(small(kind), tmp_path / "m.tflite", "int8", wrong)
+    assert not list(tmp_path.iterdir())
+    path = export.litert(small(kind), tmp_path / "m.tflite")
+    with pytest.raises(tcp.PruningError, match=told):
+        export.predict_litert(path, wrong)
+
+
+@KINDS
+def test_samples_of_any_size_where_the_model_takes_them(kind, tmp_path):
+    model = open_sides(kind)
+    path = export.litert(model, tmp_path / "m.tflite", "int8", data())
+    assert np.int8 in dtypes_in(path)
+    wrong = np.zeros((4, 8, 8, 4), "float32")
+    with pytest.raises(tcp.PruningError, match=r"takes \(None, None, 3\)"):
+        export.litert(model, tmp_path / "other.tflite", "int8", wrong)
+
+
+def with_keys(kind):
+    """A dictionary whose keys are not the names of the inputs, nor in order."""
+    layers = kind.layers
+    kind.utils.set_random_seed(0)
+    one = layers.Input((4,), name="img")
+    two = layers.Input((3,), name="meta")
+    x = layers.Concatenate()([layers.Dense(6)(one), two])
+    return kind.Model({"q": one, "p": two}, layers.Dense(2)(x))
+
+
+@KINDS
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_inputs_by_keys_that_are_not_their_names(kind, tmp_path):
+    model = with_keys(kind)
+    rng = np.random.default_rng(0)
+    x = {
+        "q": rng.normal(size=(8, 4)).astype("float32"),
+        "p": rng.normal(size=(8, 3)).astype("float32"),
+    }
+    named = {"img": x["q"], "meta": x["p"]}
+    expected = np.asarray(model(x))
+    path = export.litert(model, tmp_path / "float.tflite")
+    found = export.predict_litert(path, named)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for typical in (x, named, [x["p"], x["q"]]):
+        path = export.litert(model, tmp_path / "int8.tflite", "int8", typical)
+        found = export.predict_litert(path, named)
+        assert np.abs(found - expected).max() <= 0.1 * np.abs(expected).max()
+    export.saved_model(model, tmp_path / "served")
+    with pytest.raises(tcp.PruningError, match="none is given for 'meta'"):
+        export.litert(
+            model, tmp_path / "m.tflite", "int8", {"img": named["img"]}
+        )
+
+
+def test_a_file_takes_what_it_names(tmp_path):
+    path = export.litert(two_inputs(keras), tmp_path / "two.tflite")
+    one = np.zeros((1, 4), "float32")
+    with pytest.raises(tcp.PruningError, match="takes ant, zebra; bee, zebra"):
+        export.predict_litert(path, {"zebra": one, "bee": one})
+
+
+def test_no_litert_file_is_said(tmp_path):
+    with pytest.raises(tcp.PruningError, match=r"missing cannot be read"):
+        export.predict_litert(tmp_path / "missing", data())
+    (tmp_path / "text").write_text("no file of LiteRT")
+    with pytest.raises(tcp.PruningError, match=r"text is no LiteRT file"):
+        export.predict_litert(tmp_path / "text", data())
+
+
+@KINDS
+def test_files_beside_a_saved_model_are_not_lost(kind, tmp_path):
+    served = tmp_path / "served"
+    export.saved_model(small(kind), served)
+    before = (served / "saved_model.pb").read_bytes()
+    (served / "labels.txt").write_text("cat dog")
+    with pytest.raises(tcp.PruningError, match=r"labels\.txt beside"):
+        export.saved_model(small(kind), served)
+    assert (served / "labels.txt").read_text() == "cat dog"
+    assert (served / "saved_model.pb").read_bytes() == before

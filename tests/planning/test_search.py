@@ -31,6 +31,8 @@ def chain(*sizes):
 class ChainCost:
     """Convolutions in a chain: each costs its inputs times its outputs."""
 
+    uncounted = ()
+
     def __init__(self, channels, ends=(3, 10)):
         self.sizes = np.array([g.size for g in channels.prunable])
         self.ends = ends

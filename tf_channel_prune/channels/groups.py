@@ -8,7 +8,9 @@ import functools
 
 import numpy as np
 
+from tf_channel_prune.channels.contracting import may_contract
 from tf_channel_prune.channels.rules import Kept
+from tf_channel_prune.channels.rules import Product
 from tf_channel_prune.channels.rules import Rule
 from tf_channel_prune.channels.rules import rule_for
 from tf_channel_prune.channels.scope import Scope
@@ -113,6 +115,23 @@ class Channels:
     def rule(self, node: Node) -> Rule | None:
         """The rule that treats a node; None if the node is left whole."""
         return None if id(node) in self.scope.whole else rule_for(node.kinds)
+
+    @functools.cached_property
+    def multiply_adds(self) -> list[list[Product] | None]:
+        """The work of every node for one sample; None where nobody knows."""
+        return [self._work(node) for node in self.graph.nodes]
+
+    def _work(self, node) -> list[Product] | None:
+        rule = self.rule(node)
+        if rule is not None:
+            return rule.multiply_adds(node, self.graph)
+        work = None
+        rule = rule_for(node.kinds)
+        if rule is not None:
+            work = rule.multiply_adds_if_whole(node, self.graph)
+        if work is None and not may_contract(node):
+            return []
+        return work
 
     def mask_units(self, node: Node) -> dict[tuple[str, int], np.ndarray]:
         """Units along each axis that a mask of this node can lie on.

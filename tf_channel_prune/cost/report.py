@@ -32,6 +32,10 @@ class Cost:
             shapes that its inputs were taken to have, by name.
         unresolved: Layers whose output sizes stay unknown; each unknown size
             counts as 1.
+        uncounted: Layers and operations that may multiply and add, but of
+            whose FLOPs nothing is known; they count as 0. These are layers
+            without a rule that have weights of two axes or more, and
+            operations without one that are contractions by their names.
     """
 
     flops: int
@@ -42,6 +46,7 @@ class Cost:
         default_factory=dict
     )
     unresolved: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from tf_channel_prune.report.tables import cost_table
@@ -71,4 +76,5 @@ def measure(channels: Channels, input_shape=None) -> Cost:
         layers,
         table.shapes.assumed,
         table.shapes.unresolved,
+        table.uncounted,
     )

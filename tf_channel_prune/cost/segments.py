@@ -110,8 +110,7 @@ class _Chains:
         return chain
 
     def _is_heavy(self, node) -> bool:
-        rule = self.channels.rule(node)
-        return rule is not None and bool(rule.multiply_adds(node, self.graph))
+        return bool(self.channels.multiply_adds[node.index])
 
     def _only_user(self, node):
         """The call that alone uses all that a node makes, and nothing else."""
@@ -164,7 +163,7 @@ class _Facts:
         fixed = {n for node in statics.values() for n in node.outputs}
         inputs = {n: self._shape(n) for n in sorted(used - fixed)}
         coordinates = self._coordinates(nodes, (*inputs, *made))
-        works = [n for n in chain if self._works(n)]
+        works = [n for n in chain if self.channels.multiply_adds[n.index]]
         return Segment(
             nodes,
             inputs,
@@ -174,10 +173,6 @@ class _Facts:
             (works or chain)[0].index,
             " + ".join(n.kind.rsplit(".", 1)[-1] for n in chain),
         )
-
-    def _works(self, node):
-        rule = self.channels.rule(node)
-        return rule is not None and rule.multiply_adds(node, self.graph)
 
     def _shape(self, number):
         own = self.graph.tensors[number].shape

@@ -42,12 +42,21 @@ class CostTable:
         groups: The prunable groups, in the order of the counts.
         sizes: Their full sizes, shape (groups,).
         shapes: Which sizes were taken for open axes.
+        uncounted: Names of layers and operations whose FLOPs are not known:
+            they count as 0.
     """
 
     def __init__(self, channels: Channels, input_shape=None, latency=None):
         self.groups = channels.prunable
         self.sizes = np.array([g.size for g in self.groups], np.int64)
         self.shapes = concrete_shapes(channels.graph, input_shape)
+        self.uncounted = tuple(
+            dict.fromkeys(
+                node.name
+                for node in channels.graph.nodes
+                if channels.multiply_adds[node.index] is None
+            )
+        )
         self._axes = _Axes(channels, self.shapes.by_tensor)
         self._terms = {
             metric: _Terms(products(channels, metric), self._axes)
@@ -269,8 +278,7 @@ def products(channels: Channels, metric: str) -> list[tuple[int, Product]]:
         return [
             (node.index, Product(2 * p.factor, p.axes))
             for node in graph.nodes
-            if (rule := channels.rule(node)) is not None
-            for p in rule.multiply_adds(node, graph)
+            for p in channels.multiply_adds[node.index] or ()
         ]
     if metric == "params":
         seen: set[int] = set()

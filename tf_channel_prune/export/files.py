@@ -11,6 +11,15 @@ from tf_channel_prune.graph.files import make_folder
 from tf_channel_prune.graph.files import write_whole
 from tf_channel_prune.graph.files import writing
 
+# What TensorFlow and Keras write into a SavedModel's folder.
+_OF_A_SAVED_MODEL = {
+    "saved_model.pb",
+    "fingerprint.pb",
+    "keras_metadata.pb",
+    "variables",
+    "assets",
+}
+
 
 def check_file(path) -> pathlib.Path:
     """The path, if a file can be put there.
@@ -28,7 +37,8 @@ def check_folder(path) -> pathlib.Path:
     """The path, if a SavedModel can be put there.
 
     Raises:
-        PruningError: If anything but an earlier SavedModel is there.
+        PruningError: If anything but an earlier SavedModel is there, or
+            anything beside it, which would be lost.
     """
     path = pathlib.Path(path)
     inside = os.listdir(path) if path.is_dir() else []
@@ -36,6 +46,12 @@ def check_folder(path) -> pathlib.Path:
         raise PruningError(
             f"{path} is there and no SavedModel: it is not replaced. Name a "
             "new folder."
+        )
+    others = sorted({*inside} - _OF_A_SAVED_MODEL)
+    if others:
+        raise PruningError(
+            f"{path} holds {', '.join(others)} beside a SavedModel: it is not "
+            "replaced, since that would be lost. Move it, or name a new folder."
         )
     return path
 

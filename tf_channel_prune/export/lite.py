@@ -18,12 +18,15 @@ from tf_channel_prune.export.serving import export
 from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.flavours import flavour
-from tf_channel_prune.graph.flavours import input_names
-from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.graph.inputs import by_input_name
+from tf_channel_prune.graph.inputs import inputs_by_name
+from tf_channel_prune.graph.inputs import random_inputs
 
 WAYS = (None, "dynamic", "float16", "int8")
 # Of float files; their kernels sum in another order.
 TOLERANCE = {None: 1e-3, "float16": 3e-2}
+# Behind the first four bytes of every file, by TensorFlow's schema.fbs.
+_FILE_IDENTIFIER = b"TFL3"
 # What tells a model that `quantize` made.
 _AWARE = "QuantizeWrapper"
 
@@ -52,17 +55,20 @@ def litert(
             weights, float activations; `"int8"`: both. A model that
             `export.quantize` made is always int8. Defaults to None.
         data: For `"int8"`: typical inputs to measure activation ranges on, as
-            arrays or batches; not for a model that `export.quantize` made.
+            arrays or batches, in the shapes that the model takes; not for a
+            model that `export.quantize` made.
         samples: How many of them to use. Defaults to 200.
-        integer_io: Whether an int8 file takes and gives int8 itself. Defaults
-            to False: float inputs and outputs.
+        integer_io: Whether an int8 file takes and gives int8 itself (of
+            inputs that are integers already, it takes those). Defaults to
+            False: float inputs and outputs.
 
     Returns:
         The file.
 
     Raises:
-        PruningError: If the model holds masks, `data` is missing, LiteRT does
-            not take the model, or the file cannot be written.
+        PruningError: If the model holds masks, `data` is missing, empty or
+            of other shapes, LiteRT does not take the model, or the file
+            cannot be written.
         VerificationError: If a float file's outputs differ.
     """
     check_slim(model)
@@ -81,7 +87,10 @@ def litert(
         )
     if integer_io and quantize != "int8" and not aware:
         raise PruningError('integer_io=True goes with quantize="int8".')
-    content = _content(model, quantize, data, samples, integer_io, aware)
+    typical = None
+    if quantize == "int8" and not aware:
+        typical = _single_samples(model, data, samples)
+    content = _content(model, quantize, typical, integer_io, aware)
     if not aware and quantize in TOLERANCE:
         _check(model, content, TOLERANCE[quantize])
     write_file(path, content)
@@ -98,7 +107,7 @@ def _content(model, *options) -> bytes:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 write(model, folder)
-                return _convert(folder, model, *options)
+                return _convert(folder, *options)
         except PruningError:
             raise
         except Exception as error:  # the converter may raise anything
@@ -142,7 +151,7 @@ def _export_for_one(model, folder) -> None:
     )
 
 
-def _convert(folder, model, quantize, data, samples, integer_io, aware):
+def _convert(folder, quantize, typical, integer_io, aware):
     import tensorflow as tf
 
     # From a SavedModel always: from concrete functions, the converter writes
@@ -152,10 +161,8 @@ def _convert(folder, model, quantize, data, samples, integer_io, aware):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16" and not aware:
         converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8" and not aware:
-        converter.representative_dataset = lambda: _one_by_one(
-            model, data, samples
-        )
+    if typical is not None:
+        converter.representative_dataset = lambda: iter(typical)
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         ]
@@ -167,32 +174,53 @@ def _convert(folder, model, quantize, data, samples, integer_io, aware):
         return converter.convert()
 
 
-def _one_by_one(model, data, samples):
-    """Single samples, by the names of the model's inputs."""
+def _single_samples(model, data, samples) -> list[dict[str, np.ndarray]]:
+    """Samples to calibrate on, by the names of the model's inputs.
+
+    LiteRT's calibration makes a float file of no samples, without a word, and
+    may kill the process on a sample of another shape.
+    """
+    import tensorflow as tf
+
+    tensors = inputs_by_name(model)
+    singles = []
     for x, _ in batches(data, 32, samples):
-        named = _named(model, x)
-        for row in range(len(next(iter(named.values())))):
-            yield {
-                name: np.asarray(value[row : row + 1], "float32")
-                for name, value in named.items()
-            }
+        named = by_input_name(model, x)
+        for name, value in named.items():
+            _check_shape(name, value.shape, tensors[name].shape)
+            dtype = tf.as_dtype(tensors[name].dtype).as_numpy_dtype
+            named[name] = value.astype(dtype)
+        singles += [
+            {name: value[row : row + 1] for name, value in named.items()}
+            for row in range(len(next(iter(named.values()))))
+        ]
+    if not singles:
+        raise PruningError(
+            "The data to calibrate on are empty: give some hundred typical "
+            "inputs, as arrays or as batches that were not read before, and "
+            "samples=1 at least."
+        )
+    return singles
 
 
-def _named(model, x) -> dict[str, np.ndarray]:
-    """What the model takes, by the names of its inputs."""
-    if isinstance(x, dict):
-        return x
-    return dict(zip(input_names(model), leaves(x)))
+def _check_shape(name, found, wanted) -> None:
+    """Raises unless arrays have the shape of an input, but for the batch."""
+    found, wanted = tuple(found[1:]), tuple(wanted[1:])
+    if len(found) != len(wanted) or any(
+        own not in (None, size) for size, own in zip(found, wanted)
+    ):
+        raise PruningError(
+            f"Samples for the input {name!r} have the shape {found}, but it "
+            f"takes {wanted} (without the batch axis, None is open)."
+        )
 
 
 def _check(model, content, tolerance):
     import tensorflow as tf
 
-    from tf_channel_prune.graph.inputs import random_inputs
-
     inputs = random_inputs(model)
     expected = tf.nest.flatten(model(inputs, training=False))
-    found = _run(content, _named(model, inputs), None)
+    found = _run(content, by_input_name(model, inputs), None)
     worst = max(map(relative_difference, expected, tf.nest.flatten(found)))
     if not worst <= tolerance:
         raise VerificationError(
@@ -214,9 +242,19 @@ def predict_litert(path, x, batch_size: int = 1):
         An array, or a list or dictionary of arrays where the model has
         several outputs; integers of an integer file as the floats that they
         stand for.
+
+    Raises:
+        PruningError: If there is no LiteRT file, or it takes other inputs.
     """
-    with open(path, "rb") as file:
-        content = file.read()
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise PruningError(
+            f"{path} cannot be read: {error.strerror or error}."
+        ) from error
+    if content[4:8] != _FILE_IDENTIFIER:
+        raise PruningError(f"{path} is no LiteRT file.")
     return _run(content, x, batch_size)
 
 
@@ -236,13 +274,15 @@ def _run(content, x, batch_size):
         x = dict.fromkeys(takes, x)
     elif len(takes) == 1:
         x = dict(zip(takes, x.values()))
+    x = {name: np.asarray(value) for name, value in x.items()}
+    _check_takes(takes, x)
     count = len(next(iter(x.values())))
     fixed = next(iter(takes.values()))["shape_signature"][:1]
     size = int(fixed[0]) if fixed[0] > 0 else batch_size or count
     parts: dict[str, list] = {name: [] for name in gives}
     for start in range(0, count, size):
         batch = {
-            name: _to_file(np.asarray(value)[start : start + size], takes[name])
+            name: _to_file(value[start : start + size], takes[name])
             for name, value in x.items()
         }
         # An LSTM goes on from the state that its last call left.
@@ -251,6 +291,19 @@ def _run(content, x, batch_size):
             parts[name].append(_from_file(value, gives[name]))
     outputs = {name: np.concatenate(part) for name, part in parts.items()}
     return _structured(outputs)
+
+
+def _check_takes(takes, x) -> None:
+    """Raises unless a file takes such arrays."""
+    if takes.keys() != x.keys():
+        raise PruningError(
+            f"The file takes {', '.join(sorted(takes))}; "
+            f"{', '.join(sorted(x))} are given."
+        )
+    for name, value in x.items():
+        shape = takes[name]["shape_signature"]
+        wanted = [None if size < 0 else int(size) for size in shape]
+        _check_shape(name, value.shape, wanted)
 
 
 def interpreter(content: bytes, threads: int | None = None):

@@ -21,8 +21,8 @@ def saved_model(model, path) -> str:
     """Writes a SavedModel for TensorFlow Serving, LiteRT, TF.js and others.
 
     The folder is loaded again and its outputs are compared with the model's;
-    it appears whole, or not at all. A SavedModel that is there is replaced;
-    another folder is not.
+    it appears whole, or not at all. A SavedModel that is there is replaced; a
+    folder that holds anything else is not.
 
     Args:
         model: A slim model of either Keras.
@@ -72,11 +72,15 @@ def export(model, folder) -> None:
 def _compare(model, folder):
     import tensorflow as tf
 
+    from tf_channel_prune.graph.flavours import flavour
     from tf_channel_prune.graph.inputs import random_inputs
 
     inputs = random_inputs(model)
     expected = tf.nest.flatten(model(inputs, training=False))
     loaded = tf.saved_model.load(folder)
+    if flavour(model) == "tf_keras" and isinstance(inputs, dict):
+        # tf_keras exports what the model takes as a list.
+        inputs = tf.nest.flatten(inputs)
     found = tf.nest.flatten(loaded.serve(inputs))
     worst = max(map(relative_difference, expected, found))
     if not worst <= TOLERANCE:

@@ -12,6 +12,8 @@ from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph.concrete import concrete_shapes
 from tf_channel_prune.graph.concrete import filled
+from tf_channel_prune.graph.flavours import input_names
+from tf_channel_prune.graph.structure import leaves
 
 # What the unknown side of an image and the unknown length of a sequence become:
 # a side survives several halvings; a text decoder may hold few positions. Where
@@ -124,6 +126,19 @@ def random_inputs(
             return rng.integers(0, limit, shape).astype(dtype)
         return rng.standard_normal(shape).astype("float32")
 
+    values = _map(one, input_structure(model))
+    if isinstance(values, (list, tuple)) and len(values) == 1:
+        return values[0]
+    return values
+
+
+def input_structure(model):
+    """The model's symbolic inputs, in the structure that it takes.
+
+    Raises:
+        UnsupportedModelError: If the model is a subclass, whose inputs only
+            its calls know.
+    """
     struct = getattr(model, "_inputs_struct", None)  # Keras 3
     if struct is None:
         struct = getattr(model, "_nested_inputs", None)  # tf_keras
@@ -135,10 +150,57 @@ def random_inputs(
             "it takes: give a functional model, such as prune and transform "
             "make of it."
         )
-    values = _map(one, struct)
-    if isinstance(values, (list, tuple)) and len(values) == 1:
-        return values[0]
-    return values
+    return struct
+
+
+def inputs_by_name(model) -> dict:
+    """The model's symbolic inputs by the names of its `Input`s, in order.
+
+    Raises:
+        UnsupportedModelError: As `input_structure`.
+    """
+    input_structure(model)
+    return dict(zip(input_names(model), model.inputs))
+
+
+def by_input_name(model, x) -> dict[str, np.ndarray]:
+    """What a model takes, by the names of its `Input`s, in their order.
+
+    Args:
+        model: A functional model.
+        x: Arrays in the structure that the model takes, in the order of its
+            `inputs`, or in a dictionary by the names of its `Input`s.
+
+    Raises:
+        PruningError: If it has no array for an input, or too many.
+    """
+    tensors = inputs_by_name(model)
+    names = [*tensors]
+    if isinstance(x, dict):
+        struct = input_structure(model)
+        own = isinstance(struct, dict) and struct.keys() <= x.keys()
+        found = _by_key(tensors, struct, x) if own else x
+    else:
+        arrays = leaves(x)
+        found = dict(zip(names, arrays)) if len(arrays) == len(names) else {}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise PruningError(
+            f"Model {model.name!r} takes arrays for "
+            f"{', '.join(map(repr, names))}; none is given for "
+            f"{', '.join(map(repr, missing))}: give a dictionary by name."
+        )
+    return {name: np.asarray(found[name]) for name in names}
+
+
+def _by_key(tensors, struct, x) -> dict:
+    """Arrays by the names of `Input`s, from those by the model's own keys."""
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    return {
+        names[id(tensor)]: array
+        for key, part in struct.items()
+        for tensor, array in zip(leaves(part), leaves(x[key]))
+    }
 
 
 def _map(function, struct):

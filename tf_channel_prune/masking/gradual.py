@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import numpy as np
@@ -16,6 +17,8 @@ from tf_channel_prune.masking.schedules import final_ratio
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import plan_for_ratio
 from tf_channel_prune.planning.budget import check_target
+
+log = logging.getLogger("tf_channel_prune")
 
 
 class GradualPruning(Callback):
@@ -98,10 +101,19 @@ class GradualPruning(Callback):
     def on_train_begin(self, logs=None):
         self._masks = Masks(self.pruned)
         self._table = CostTable(self._masks.channels)
+        self._warn_of_uncounted()
         self._first = self._masks.alive()
         ratio = final_ratio(self.schedule)
         if ratio:  # refused now rather than when the schedule gets there
             self._plan(ratio, self._first, np.zeros(self._first.size))
+
+    def _warn_of_uncounted(self):
+        from tf_channel_prune.report.tables import not_counted
+
+        if self.of == "flops" and self._table.uncounted:
+            log.warning(
+                "GradualPruning: %s.", not_counted(self._table.uncounted)
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.step == 0 and self._seen < 0 and epoch:

@@ -106,11 +106,14 @@ class Reach:
         metric: Which cost.
         full: The dense model's cost.
         least: The least that can be left.
+        uncounted: Layers that cost something that is not in these numbers,
+            since nobody knows how much.
     """
 
     metric: str
     full: float
     least: float
+    uncounted: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -119,12 +122,14 @@ class Reach:
 
     def __str__(self) -> str:
         from tf_channel_prune.report.tables import amount
+        from tf_channel_prune.report.tables import not_counted
 
-        return (
+        text = (
             f"{self.metric} reachable: 0 to {self.ratio:.4f} of "
             f"{amount(self.full)} can be removed with these limits "
             f"(down to {amount(self.least)})"
         )
+        return "; ".join(filter(None, (text, not_counted(self.uncounted))))
 
 
 def reachable(
@@ -150,6 +155,7 @@ def reachable(
             metric,
             table.total(table.sizes, metric),
             table.total(least, metric),
+            table.uncounted if metric == "flops" else (),
         )
         for metric in metrics
     ]

@@ -39,6 +39,8 @@ class Explanation:
         frozen: The groups that cannot be pruned.
         loss: The sum of the expected losses of score, by an analysis.
         bound: What that sum is at least for any plan, where it is known.
+        uncounted: Layers whose FLOPs are not known: no share of FLOPs that
+            is saved takes them into account.
     """
 
     allocation: str
@@ -46,6 +48,7 @@ class Explanation:
     frozen: list[ChannelGroup]
     loss: float | None = None
     bound: float | None = None
+    uncounted: tuple[str, ...] = ()
 
     def by_group(self) -> dict[str, str]:
         """The sentences by group name, for the plan file."""
@@ -93,6 +96,7 @@ def explain(
         [g for g in ranking.channels.groups if g.frozen],
         None if packing is None else packing.loss,
         None if packing is None else packing.bound,
+        table.uncounted if "flops" in metrics else (),
     )
 
 
@@ -120,7 +124,10 @@ def of_counts(channels, table, counts, metrics, allocation, why) -> Explanation:
         for g, group in enumerate(channels.prunable)
     ]
     return Explanation(
-        allocation, rows, [g for g in channels.groups if g.frozen]
+        allocation,
+        rows,
+        [g for g in channels.groups if g.frozen],
+        uncounted=table.uncounted if "flops" in metrics else (),
     )
 
 

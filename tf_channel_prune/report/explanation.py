@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from tf_channel_prune.report.tables import not_counted
+
 
 def explanation_table(explanation) -> Table:
     """One line a group: what it keeps, what that saves, and why."""
@@ -27,11 +29,20 @@ def explanation_table(explanation) -> Table:
             *dashes,
             f"cannot be pruned: {group.reason}",
         )
-    if explanation.loss is not None:
-        table.caption = f"sum of the groups' losses {explanation.loss:.4g}"
-        if explanation.bound is not None:
-            table.caption += f"; no plan has less than {explanation.bound:.4g}"
+    table.caption = "; ".join(_notes(explanation)) or None
     return table
+
+
+def _notes(explanation) -> list[str]:
+    """What the whole plan costs, and what its savings leave out."""
+    notes = []
+    if explanation.loss is not None:
+        notes.append(f"sum of the groups' losses {explanation.loss:.4g}")
+        if explanation.bound is not None:
+            notes.append(f"no plan has less than {explanation.bound:.4g}")
+    if explanation.uncounted:
+        notes.append(not_counted(explanation.uncounted))
+    return notes
 
 
 def plan_table(plan) -> Table:

@@ -32,31 +32,47 @@ def amount(value: float, unit: str = "") -> str:
 
 
 def cost_table(cost) -> Table:
-    """One line a layer that costs anything, and the total."""
+    """One line a layer that costs anything, known or not, and the total."""
     table = Table(title="Cost for one sample (a multiply-add is 2 FLOPs)")
     table.add_column("layer", overflow="fold")
     table.add_column("kind")
     for name in ("FLOPs", "parameters", "activations"):
         table.add_column(name, justify="right")
     for row in cost.layers:
-        if row.flops or row.params:
-            table.add_row(row.name, row.kind, *_amounts(row))
+        flops, *others = _amounts(row)
+        if row.name in cost.uncounted:
+            flops = "not known"
+        elif not (row.flops or row.params):
+            continue
+        table.add_row(row.name, row.kind, flops, *others)
     table.add_section()
     table.add_row("total", "", *_amounts(cost))
-    if cost.assumed or cost.unresolved:
-        table.caption = _open_sizes(cost)
+    table.caption = "; ".join(_open_points(cost)) or None
     return table
 
 
-def _open_sizes(cost) -> str:
-    """What was taken for sizes that the model leaves open."""
+def not_counted(names) -> str:
+    """What a sum of FLOPs leaves out, for people; empty if nothing.
+
+    Args:
+        names: Layers whose FLOPs are not known.
+    """
+    if not names:
+        return ""
+    return f"the FLOPs of {', '.join(names)} are not known and not counted"
+
+
+def _open_points(cost) -> list[str]:
+    """What was taken for open sizes, and what could not be counted."""
     parts = [
         f"{name} taken as {'x'.join(map(str, shape))}"
         for name, shape in cost.assumed.items()
     ]
     if cost.unresolved:
         parts.append(f"sizes unknown after {', '.join(cost.unresolved)}")
-    return "; ".join(parts)
+    if cost.uncounted:
+        parts.append(not_counted(cost.uncounted))
+    return parts
 
 
 def _amounts(row):

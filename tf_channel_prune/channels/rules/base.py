@@ -101,6 +101,13 @@ class Rule:
         """The multiply-adds of one sample, as products of axis sizes."""
         return []
 
+    def multiply_adds_if_whole(
+        self, node: Node, graph: Graph
+    ) -> list[Product] | None:
+        """The same for a node that `label` left whole; None if not known."""
+        never = type(self).multiply_adds is Rule.multiply_adds
+        return [] if never else None
+
 
 def register(*kinds: str):
     """Class decorator: the rule serves these kinds."""

@@ -125,6 +125,38 @@ class DepthwiseConvOpRule(Rule):
         return [Product(1.0, axes + sizes("tensor", kernel, range(rank)))]
 
 
+class _WholeConvOpRule(Rule):
+    """A convolution that keeps its channels, and whose work is known."""
+
+    def label(self, node, scope):
+        scope.freeze(node, f"{node.name} has no rule for its channels")
+
+    def _work(self, node, graph, kernel: int, positions_of: int):
+        """A kernel's entries at every position of a tensor."""
+        rank = len(graph.tensors[kernel].shape)
+        axes = sizes("tensor", positions_of, spatial_axes(node, rank))
+        return Product(1.0, axes + sizes("tensor", kernel, range(rank)))
+
+
+@register("ops.ConvTranspose")
+class ConvTransposeOpRule(_WholeConvOpRule):
+    """Kernel (..., filters, inputs); the work is counted at the input."""
+
+    def multiply_adds_if_whole(self, node, graph):
+        image, kernel = node.inputs
+        return [self._work(node, graph, kernel, image)]
+
+
+@register("ops.SeparableConv")
+class SeparableConvOpRule(_WholeConvOpRule):
+    """Depthwise kernel (..., inputs, multiplier), then a 1x1 convolution."""
+
+    def multiply_adds_if_whole(self, node, graph):
+        _, *kernels = node.inputs
+        output = node.outputs[0]
+        return [self._work(node, graph, kernel, output) for kernel in kernels]
+
+
 @register("ops.BatchNorm")
 class BatchNormOpRule(Rule):
     """`(x - mean) / sqrt(variance + epsilon) * scale + offset`."""

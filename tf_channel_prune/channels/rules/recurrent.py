@@ -21,6 +21,7 @@ from tf_channel_prune.channels.rules.base import Rule
 from tf_channel_prune.channels.rules.base import register
 from tf_channel_prune.channels.rules.base import sizes
 from tf_channel_prune.channels.rules.convolutions import channel_axis
+from tf_channel_prune.graph.kinds import kinds_of
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import leaves
 
@@ -33,6 +34,20 @@ GATES = {
     "ConvLSTM3D": 4,
 }
 CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}
+
+
+def runs_plain_cells(layer) -> bool:
+    """Whether a layer runs cells of Keras' own, each once at every step."""
+    kinds = {*kinds_of(type(layer))}
+    if "Bidirectional" in kinds:
+        both = (layer.forward_layer, layer.backward_layer)
+        return all(map(runs_plain_cells, both))
+    if kinds & {"RNN", *GATES}:
+        return runs_plain_cells(layer.cell)
+    if "StackedRNNCells" in kinds:
+        once = len({*map(id, layer.cells)}) == len(layer.cells)
+        return once and all(map(runs_plain_cells, layer.cells))
+    return not kinds.isdisjoint(CELLS)
 
 
 class _Cell:
@@ -129,6 +144,17 @@ class _RecurrentRule(Rule):
     def _cell(self, node):
         kind = node.kind_in(GATES)
         return _Cell(node, kind, node.operation, node.config)
+
+    def multiply_adds_if_whole(self, node, graph):
+        """Every kernel, at every step, where all cells are Keras' own."""
+        if not runs_plain_cells(node.operation):
+            return None
+        steps = sizes("tensor", node.inputs[0], (1,))
+        return [
+            Product(1.0, steps + sizes("weight", weight.key, (0, 1)))
+            for weight in node.weights
+            if weight.name.endswith("kernel")
+        ]
 
     def freeze_mixing(self, node, scope, cell, vector):
         mixing = cell.mixing(scope)
