@@ -13,6 +13,9 @@ from typing import Any
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import optimizers
+from tf_channel_prune.numbers import check_between
+from tf_channel_prune.numbers import is_real
+from tf_channel_prune.numbers import make_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +45,19 @@ class Distill:
     features_weight: float = 1.0
 
     def __post_init__(self):
-        if not (0 < self.weight <= 1 and 0 < self.temperature < math.inf):
+        make_plain(self)
+        given = self.weight, self.temperature
+        weight, temperature = (
+            value if is_real(value) else 0 for value in given
+        )
+        if not (0 < weight <= 1 and 0 < temperature < math.inf):
             raise PruningError(
                 "The teacher's weight is a share of the loss, above 0 and at "
                 "most 1, and its temperature is positive; got "
-                f"{self.weight} and {self.temperature}."
+                f"{self.weight!r} and {self.temperature!r}."
             )
+        what = "features_weight is a number"
+        check_between(self.features_weight, 0, math.inf, what, ends=True)
         if isinstance(self.features, str):
             # A frozen dataclass; one name is as good as a tuple of it.
             object.__setattr__(self, "features", (self.features,))

@@ -15,7 +15,6 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.distillation import as_distill
 from tf_channel_prune.finetune.distillation import distiller
-from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
 from tf_channel_prune.finetune.streams import Stream
@@ -27,6 +26,8 @@ from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import plain
 
 KEEPS = ("last", "best")
 
@@ -111,6 +112,7 @@ def finetune(
     recipes = as_recipes(recipes)
     check(model, data, evaluate, recipes, loss, keep, seed, callbacks)
     distill = as_distill(distill, unpruned)
+    seed = plain(seed)
     job = _Job(
         model, data, evaluate, distill, loss, keep, seed, folder, callbacks
     )

@@ -21,6 +21,7 @@ from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.latency.timing import fastest
 from tf_channel_prune.latency.timing import processor_clock
+from tf_channel_prune.numbers import check_count
 
 # Of one measurement; a whole model gets more.
 SECONDS = 0.1
@@ -39,6 +40,8 @@ def target_for(target, threads: int | None = None):
     Raises:
         PruningError: If there is no such target.
     """
+    if threads is not None:
+        threads = check_count(threads, 1, "threads")
     if target == "litert":
         return LiteRT(threads)
     if target == "tensorflow":

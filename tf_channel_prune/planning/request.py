@@ -12,6 +12,7 @@ from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.numbers import make_plain
 from tf_channel_prune.planning import allocation as allocations
 from tf_channel_prune.planning.budget import Budget
 from tf_channel_prune.planning.budget import Reach
@@ -84,6 +85,7 @@ class Request:
     allocation: str | Mapping[str, float] | None = None
 
     def __post_init__(self):
+        make_plain(self)
         if self.allocation is not None:
             allocations.check(self.allocation)
         if self.threshold is not None:

@@ -17,6 +17,8 @@ from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import plain
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.limits import Limits
 from tf_channel_prune.pruner import analysing
@@ -43,6 +45,7 @@ def finetune(
 
     recipes = tuning.as_recipes(recipes)
     loss, keep = how["loss"], how["keep"]
+    how["seed"] = check_count(how["seed"], 0, "seed")
     tuning.check(sparse, data, how["evaluate"], recipes, loss, keep)
     lock, folder = contextlib.nullcontext(), None
     if workspace is not None:
@@ -173,6 +176,7 @@ def run(
     from tf_channel_prune.report.progress import progress_bar
 
     limits = _checked(limits)
+    seed = check_count(seed, 0, "seed")
     how = {"of": of, "criterion": criterion, **limits}
     _check_evaluate(evaluate, training, target)
     training.check(subject.model, evaluate, seed)
@@ -224,7 +228,7 @@ def _checked(limits) -> dict[str, Any]:
             f"limits is a dictionary of any of {', '.join(_LIMITS)}; got "
             f"{limits!r}."
         )
-    return limits
+    return plain(limits)
 
 
 def _described(limits) -> dict[str, str]:

@@ -14,6 +14,7 @@ from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.recalibration import Recalibration
+from tf_channel_prune.numbers import check_count
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning import check_candidates
@@ -58,6 +59,8 @@ def search(
     from tf_channel_prune.report.progress import progress_bar
 
     _check(evaluate, data, count)
+    seed = check_count(seed, 0, "seed")
+    samples = check_count(samples, 1, "samples")
     asked = Request(ratio, of=of, limits=limits)
     table = subject.costs(subject.channels, asked.metrics, latency)
     for reach in asked.check_reach(subject.channels, table):
