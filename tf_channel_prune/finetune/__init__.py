@@ -1,6 +1,8 @@
 """Getting the accuracy back: recipes, distillation, iterations, resuming."""
 
 from tf_channel_prune.finetune.distillation import Distill
+from tf_channel_prune.finetune.distillation import as_distill
+from tf_channel_prune.finetune.distillation import check_teacher
 from tf_channel_prune.finetune.distillation import described
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
@@ -26,8 +28,10 @@ __all__ = [
     "Run",
     "Target",
     "Trial",
+    "as_distill",
     "as_recipes",
     "check",
+    "check_teacher",
     "circumstances",
     "described",
     "finetune",

@@ -13,6 +13,7 @@ from typing import Any
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import optimizers
+from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.numbers import check_between
 from tf_channel_prune.numbers import is_real
 from tf_channel_prune.numbers import make_plain
@@ -98,6 +99,32 @@ def as_distill(given, unpruned=None) -> Distill | None:
             "give distill=teacher."
         )
     return given
+
+
+def check_teacher(model, settings: Distill | None) -> None:
+    """Raises unless the teacher takes and gives what the model does.
+
+    Args:
+        model: The student.
+        settings: With a teacher, or None for no distillation.
+    """
+    if settings is None:
+        return
+    for what in ("inputs", "outputs"):
+        own, theirs = _shapes(model, what), _shapes(settings.teacher, what)
+        if own is not None and theirs is not None and own != theirs:
+            raise PruningError(
+                f"The teacher's {what} are of the shapes {theirs}, the "
+                f"model's of {own}: it cannot teach this model."
+            )
+
+
+def _shapes(model, what):
+    """Shapes without the batch axis; None where a model does not say."""
+    tensors = getattr(model, what, None)
+    if not tensors:
+        return None
+    return [tuple(tensor.shape)[1:] for tensor in leaves(tensors)]
 
 
 def described(given):

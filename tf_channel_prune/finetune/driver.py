@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.analysis import score_of
 from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.distillation import as_distill
+from tf_channel_prune.finetune.distillation import check_teacher
 from tf_channel_prune.finetune.distillation import distiller
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
@@ -112,6 +116,7 @@ def finetune(
     recipes = as_recipes(recipes)
     check(model, data, evaluate, recipes, loss, keep, seed, callbacks)
     distill = as_distill(distill, unpruned)
+    check_teacher(model, distill)
     seed = plain(seed)
     job = _Job(
         model, data, evaluate, distill, loss, keep, seed, folder, callbacks
@@ -184,6 +189,25 @@ def circumstances(model, data, loss, seed, keep) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _training(recipe) -> Iterator[None]:
+    """Says that it was the training where Keras raises what it likes.
+
+    Data and losses that do not fit the model are found out by it alone; a
+    callback or the data may raise anything, too. The error is the cause of
+    the one that comes out, with all of its traceback.
+    """
+    try:
+        yield
+    except PruningError:
+        raise
+    except Exception as error:
+        raise PruningError(
+            f"Training by {recipe} failed with {type(error).__name__}: "
+            f"{what_it_says(error)}"
+        ) from error
+
+
 def copy_of(model):
     """A model like another, sparse if it is, with weights of its own."""
     graph = graphs.read(model)
@@ -237,14 +261,15 @@ class _Job:
                 given = given() if callable(given) else list(given)
                 library = flavours.library(student)
                 saver.dataset = stream.dataset(library, first)
-                trainer.fit(
-                    saver.dataset,
-                    epochs=recipe.epochs,
-                    initial_epoch=first,
-                    verbose=0,
-                    shuffle=False,
-                    callbacks=[*given, saver],
-                )
+                with _training(recipe):
+                    trainer.fit(
+                        saver.dataset,
+                        epochs=recipe.epochs,
+                        initial_epoch=first,
+                        verbose=0,
+                        shuffle=False,
+                        callbacks=[*given, saver],
+                    )
             saver.finish(trainer.optimizer)
         else:
             saver.resume(trainer.optimizer)
@@ -265,7 +290,8 @@ class _Job:
         arguments = optimizers.compile_arguments(student)
         if self.loss is not None:
             arguments["loss"] = self.loss
-        student.compile(optimizer=optimizer, **arguments)
+        with _training(recipe):
+            student.compile(optimizer=optimizer, **arguments)
         if self.distill is None:
             return student, student
         teacher = copy_of(self.distill.teacher)

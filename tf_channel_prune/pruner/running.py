@@ -11,6 +11,7 @@ from typing import Any
 from tf_channel_prune import finetune as tuning
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.api import transform
+from tf_channel_prune.cost.latency_table import as_table
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.digests import value_digest
@@ -112,6 +113,7 @@ class Training:
                 seed=seed,
                 **self.options,
             )
+            tuning.check_teacher(model, tuning.as_distill(self.distill, model))
         elif not callable(self.train):
             raise PruningError(
                 "train is a function that trains a model in place; got "
@@ -166,6 +168,7 @@ def run(
     seed,
     analyse,
     progress,
+    latency=None,
     told=print,
 ):
     """The slim model and what was done; see `Pruner.run`.
@@ -177,7 +180,8 @@ def run(
 
     limits = _checked(limits)
     seed = check_count(seed, 0, "seed")
-    how = {"of": of, "criterion": criterion, **limits}
+    latency = as_table(latency) if of == "latency" else None
+    how = {"of": of, "criterion": criterion, "latency": latency, **limits}
     _check_evaluate(evaluate, training, target)
     training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
@@ -195,6 +199,10 @@ def run(
             "prune": {**_described(limits), "of": of, "criterion": by.name},
             "analysed": known is not None,
         }
+        if latency is not None:
+            # Plans by another machine's table are other plans.
+            measured = latency.device, latency.target, latency.threads
+            origin["prune"]["latency"] = list(measured)
         key = text_digest(json.dumps(origin, sort_keys=True))[:12]
         folder = subject.workspace.path / "runs" / key
 
@@ -255,6 +263,6 @@ def _check_reach(subject, target, how, told) -> None:
         limits=Limits(**limits),
         allocation=how.get("allocation"),
     )
-    table = subject.costs(subject.channels, asked.metrics)
+    table = subject.costs(subject.channels, asked.metrics, how["latency"])
     for reach in asked.check_reach(subject.channels, table):
         told(str(reach))
