@@ -64,22 +64,27 @@ def test_results_of_another_origin_are_noticed_and_kept(tmp_path, name):
     assert space.results(ORIGIN).known == {("", 0): 0.9}
 
 
-@pytest.mark.parametrize("text", ["no json\n", "[]\n", '{"origin": 1}\n'])
+@pytest.mark.parametrize(
+    "text", ["no json\n", "[]\n", '{"origin": 1}\n', '{"\xe9": 1}\n']
+)
 def test_a_file_that_is_no_analysis_is_not_in_the_way(tmp_path, text):
     space = Workspace(tmp_path)
     space.results(ORIGIN).add("", 0, 0.9)
-    (tmp_path / "analysis" / "notes.jsonl").write_text(text)
+    notes = tmp_path / "analysis" / "notes.jsonl"
+    notes.write_text(text, encoding="latin-1")
     assert space.other_results(ORIGIN) == {"notes.jsonl": ["format"]}
 
 
-@pytest.mark.parametrize("text", ["{}\n", "no json\n", '{"origin": 1}\n{}\n'])
+@pytest.mark.parametrize(
+    "text", ["{}\n", "no json\n", '{"origin": 1}\n{}\n', '{"\xe9": 1}\n']
+)
 def test_a_file_that_is_no_analysis_is_refused(tmp_path, text):
     results = Workspace(tmp_path).results(ORIGIN)
     results.add("", 0, 0.9)
-    results.path.write_text(text)
+    results.path.write_text(text, encoding="latin-1")
     with pytest.raises(StaleFileError, match="Move it away"):
         Workspace(tmp_path).results(ORIGIN)
-    assert results.path.read_text() == text
+    assert results.path.read_text(encoding="latin-1") == text
 
 
 def test_plans_never_overwrite_another(tmp_path):
@@ -89,6 +94,42 @@ def test_plans_never_overwrite_another(tmp_path):
     assert one != two
     assert space.save_plan("1", "flops-0.5") == one
     assert (one.read_text(), two.read_text()) == ("1", "2")
+
+
+def test_a_plan_that_was_edited_stays_and_is_not_taken_for_the_other(tmp_path):
+    space = Workspace(tmp_path)
+    first = space.save_plan("1", "flops-0.5")
+    assert space.is_as_saved(first)
+    first.write_text("mine")
+    second = space.save_plan("1", "flops-0.5")
+    assert second.name == f"{first.stem}-2.json"
+    assert space.save_plan("1", "flops-0.5") == second
+    second.write_bytes(b"\xff mine too")
+    third = space.save_plan("1", "flops-0.5")
+    assert third.name == f"{first.stem}-3.json"
+    assert (first.read_text(), third.read_text()) == ("mine", "1")
+    saved = [space.is_as_saved(path) for path in (first, second, third)]
+    assert saved == [False, False, True]
+
+
+def test_the_path_is_the_users_and_stays_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Workspace("~/runs").path == tmp_path / "runs"
+    monkeypatch.chdir(tmp_path)
+    space = Workspace("space")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert space.save_plan("1", "a").parent == tmp_path / "space" / "plans"
+
+
+def test_names_that_no_file_can_have_are_one_sentence(tmp_path):
+    with pytest.raises(PruningError, match="There is no plan"):
+        Workspace(tmp_path).find_plan("x" * 999)
+    with (
+        pytest.raises(PruningError, match="cannot be written"),
+        Workspace(tmp_path / ("x" * 999)).lock(),
+    ):
+        pass
 
 
 def test_a_plan_is_found_by_path_and_by_name(tmp_path, monkeypatch):

@@ -216,7 +216,7 @@ def measure_latency(
             Defaults to `litert`.
         threads: How many threads the target uses. Defaults to what it does
             by itself: one with LiteRT, all with TensorFlow.
-        device: A name for the machine. Defaults to what Python calls it.
+        device: A name for the machine. Defaults to its processor's.
         exclude: As it will be for `prune`.
         progress: Whether to show a progress bar. Defaults to True.
 

@@ -18,9 +18,11 @@ it. Files are written whole or not at all; nothing is pickled.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +40,9 @@ class Workspace:
     """A folder for plans, analyses and models.
 
     Args:
-        path: The folder; it is made when something is first written.
+        path: The folder; it is made when something is first written. `~` is
+            the user's, and what is current now counts: a function of the
+            user may change the current folder later.
 
     Raises:
         PruningError: If the path is a file, or no path at all.
@@ -49,9 +53,9 @@ class Workspace:
             raise PruningError(
                 f"The workspace is the path of a folder; got {path!r}."
             )
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(os.path.expanduser(path)).absolute()
         self._depth = 0
-        if self.path.exists() and not self.path.is_dir():
+        if os.path.exists(self.path) and not self.path.is_dir():
             raise PruningError(
                 f"The workspace {self.path} is a file; name a folder."
             )
@@ -138,14 +142,32 @@ class Workspace:
     def save_plan(self, text: str, name: str) -> pathlib.Path:
         """Writes a plan under a name of its own; the same plan, the same name.
 
+        Where the user has edited the file of that name, it stays as it is,
+        and the plan is in another one, numbered from 2.
+
         Args:
             text: The plan's JSON.
             name: What the file's name begins with.
         """
-        path = self.path / "plans" / f"{name}-{text_digest(text)[:8]}.json"
-        if not path.exists():
-            write_text(path, text)
-        return path
+        name = f"{name}-{text_digest(text)[:8]}"
+        for number in itertools.count(1):
+            stem = name if number == 1 else f"{name}-{number}"
+            path = self.path / "plans" / f"{stem}.json"
+            if not path.exists():
+                write_text(path, text)
+            if _text(path) == text:
+                return path
+
+    @staticmethod
+    def is_as_saved(path) -> bool:
+        """Whether a plan's file holds what `save_plan` wrote under its name."""
+        name = re.sub(r"-\d{1,3}$", "", pathlib.Path(path).stem)
+        return name.endswith(f"-{text_digest(_text(path))[:8]}")
+
+    @property
+    def latency_path(self) -> pathlib.Path:
+        """The table of latencies."""
+        return self.path / "latency.json"
 
     def find_plan(self, path) -> pathlib.Path:
         """A plan's path, given as it is or by its name in `plans/`.
@@ -164,7 +186,7 @@ class Workspace:
             inside,
             inside.with_name(f"{given.name}.json"),
         ):
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # no error, however long a name is
                 return candidate
         raise PruningError(
             f"There is no plan {given}, nor one of that name in "
@@ -266,6 +288,10 @@ class Results:
         self._scores_on_disk = True
 
 
+def _text(path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def _origin(path, line) -> dict[str, Any]:
     try:
         return dict(json.loads(line)["origin"])
@@ -283,9 +309,13 @@ def _whole_size(path) -> int:
     return path.read_bytes().rfind(b"\n") + 1
 
 
-def _whole_lines(path) -> list[str]:
-    """The lines of a file without what a killed process left half-written."""
-    return path.read_bytes()[: _whole_size(path)].decode().splitlines()
+def _whole_lines(path) -> list[bytes]:
+    """The lines of a file without what a killed process left half-written.
+
+    Whoever reads one as JSON decodes it, so that a line of other bytes is an
+    error where a line that is no JSON is one.
+    """
+    return path.read_bytes()[: _whole_size(path)].splitlines()
 
 
 def _lock(file, folder) -> None:

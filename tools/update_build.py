@@ -16,7 +16,7 @@ PACKAGE = "tf_channel_prune"
 
 # In the order in which data flows: a room imports only from rooms before it.
 ROOMS = (
-    "errors graph channels cost criteria analysis planning masking "
+    "errors numbers graph channels cost criteria analysis planning masking "
     "transform finetune export latency report workspace api pruner cli"
 ).split()
 # What any room may import inside a function, to print: not a dependency, or

@@ -30,7 +30,7 @@ def test_every_action_in_a_row(work, capsys):
     assert run("--action=prune", *dense, "--ratio=0.3", "--divisor=1") == 0
     out = capsys.readouterr().out
     [plan] = files("space/plans")
-    assert f"Plan: {plan}" in out and "of flops removed" in out
+    assert f"Plan: {work / plan}" in out and "of flops removed" in out
     assert json.loads(pathlib.Path(plan).read_text())["request"]["ratio"] == 0.3
     [sparse] = files("space/models")
     assert (
@@ -74,7 +74,7 @@ def test_search_and_explain(work, capsys):
     assert run("--action=search", *dense, *asked, *functions) == 0
     out = capsys.readouterr().out
     [plan] = files("space/plans")
-    assert "Candidates" in out and f"Plan: {plan}" in out
+    assert "Candidates" in out and f"Plan: {work / plan}" in out
     [sparse] = files("space/models")
     assert not Masks(load_model(sparse)).alive().all()
     name = pathlib.Path(plan).stem
@@ -91,7 +91,7 @@ def test_a_latency_is_a_target(work, capsys):
     dense = ("--model=dense.keras", "--workspace=space")
     place = ("--target=place.py:size", "--device=a phone")
     assert run("--action=latency", *dense, *place) == 0
-    assert "Latencies: space/latency.json" in capsys.readouterr().out
+    assert f"Latencies: {work}/space/latency.json" in capsys.readouterr().out
     how = ("--of=latency", "--ratio=0.2", "--divisor=1")
     assert run("--action=prune", *dense, *how) == 0
     assert "of latency removed" in capsys.readouterr().out
@@ -301,3 +301,40 @@ def test_a_fast_analysis_and_a_plan_by_it(work, capsys):
     assert "by sensitivity" in one_line(capsys)
     assert run(*prune, "--allocation=uniform", "--output=u.keras") == 0
     assert "by uniform" in one_line(capsys)
+
+
+def test_a_report_of_a_plan_that_was_edited(work, capsys):
+    assert run(*PRUNE, "--ratio=0.4") == 0
+    [path] = files("space/plans")
+    plan = json.loads(pathlib.Path(path).read_text())
+    plan["groups"]["three"]["kept"] = [0]
+    pathlib.Path(path).write_text(json.dumps(plan))
+    capsys.readouterr()
+    assert run(*PRUNE, "--ratio=0.4") == 0
+    again = f"{path.removesuffix('.json')}-2.json"
+    assert f"Plan: {work / again}" in capsys.readouterr().out
+    assert files("space/plans") == [again, path]
+    assert run("--action=report", "--workspace=space") == 0
+    said = one_line(capsys)
+    assert "? The file was edited" in said
+    assert said.count(f"{plan['achieved']['flops']:.1%}") == 1
+
+
+def test_a_file_that_changes_the_folder_moves_no_workspace(work):
+    (work / "elsewhere").mkdir()
+    moving = f"import os\nos.chdir({str(work / 'elsewhere')!r})\n"
+    pathlib.Path("moving.py").write_text(moving + FUNCTIONS)
+    ana = ("--action=ana", f"--model={work / 'dense.keras'}")
+    by = ("--data=moving.py:data", "--loss=mse", "--metric=loss")
+    assert run(*ana, "--workspace=space", *by) == 0
+    assert files(work / "space/analysis") and not files(work / "elsewhere")
+
+
+def test_a_search_takes_a_generator(work):
+    search = ("--action=search", "--model=dense.keras", "--workspace=space")
+    asked = ("--ratio=0.3", "--divisor=1", "--candidates=2")
+    pathlib.Path("parts.py").write_text(
+        "from mine import x\ndef parts():\n    yield x[:8]\n    yield x[8:]\n"
+    )
+    functions = ("--evaluate=mine.py:evaluate", "--data=parts.py:parts")
+    assert run(*search, *asked, *functions) == 0

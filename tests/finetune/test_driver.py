@@ -313,3 +313,37 @@ def test_features_are_distilled():
     slim = tcp.transform(sparse)
     with pytest.raises(PruningError, match="sparse model"):
         finetune(slim, data(), recipes=RECIPE, distill=distill)
+
+
+class Fails(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise RuntimeError("out of paper")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data": (data()[0][:, :5], data()[1])}, "ValueError: .*shape"),
+        ({"data": (data()[0], data()[1] + 9)}, "label value"),
+        ({"data": data()[0]}, "Training by"),
+        ({"data": tuple(part.tolist() for part in data())}, "Training by"),
+        ({"loss": "nonsense"}, "nonsense"),
+        ({"callbacks": [Fails()]}, "RuntimeError: out of paper"),
+    ],
+)
+def test_a_training_that_fails_is_one_sentence(given, message):
+    how = {"data": data(), "recipes": RECIPE, **given}
+    with pytest.raises(PruningError, match=message) as found:
+        finetune(sparse_model(), **how)
+    assert found.value.__cause__.__traceback__ is not None
+
+
+def test_a_teacher_of_another_shape_is_refused():
+    x = keras.Input((6,))
+    other = keras.Model(x, keras.layers.Dense(5)(x))
+    with pytest.raises(PruningError, match=r"outputs.*\(5,\).*\(3,\)"):
+        finetune(sparse_model(), data(), recipes=RECIPE, distill=other)
+    x = keras.Input((7,))
+    other = keras.Model(x, keras.layers.Dense(3)(x))
+    with pytest.raises(PruningError, match=r"inputs.*\(7,\).*\(6,\)"):
+        finetune(sparse_model(), data(), recipes=RECIPE, distill=other)

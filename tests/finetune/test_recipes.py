@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.finetune.distillation import Distill
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
 from tf_channel_prune.finetune.streams import Stream
@@ -68,6 +69,10 @@ def test_own_optimizers():
         lambda: Recipe(decay="step", warmup=1),
         lambda: as_recipes([]),
         lambda: as_recipes(["sgd"]),
+        lambda: Distill(weight="a"),
+        lambda: Distill(weight=0),
+        lambda: Distill(temperature=None),
+        lambda: Distill(features_weight="a"),
     ],
 )
 def test_nonsense_is_refused(make):

@@ -383,6 +383,13 @@ def test_unreachable_ratios_are_refused_first(tmp_path):
         ({"max_drop": 0.1, "limits": {"max_ratio": 0}}, "0 to 0.0000"),
         ({"ratio": 0.5, "keep": "x"}, "keep='x'"),
         ({"ratio": 0.5, "seed": "x"}, "seed must be"),
+        (
+            {"ratio": 0.5, "seed": -1, "train": print, "data": None},
+            "seed must be",
+        ),
+        ({"ratio": 0.5, "limits": {"min_channels": {3: 4}}}, "patterns"),
+        ({"ratio": 0.5, "limits": {"allocation": {"*": "1"}}}, "share of the"),
+        ({"ratio": 0.5, "of": "latency", "latency": "none.json"}, "be read"),
         ({"ratio": 0.5, "callbacks": 3}, "callbacks is a list"),
         ({"ratio": 0.5, "recipes": 3}, "recipes is a tcp.Recipe"),
         ({"ratio": 0.5, "data": None}, "Give one of data"),
@@ -400,6 +407,22 @@ def test_nonsense_is_refused_before_anything_long(tmp_path, options, message):
     given = {"data": samples(), "evaluate": evaluate, "progress": False}
     with pytest.raises(PruningError, match=message):
         tcp.Pruner(quick_model(), tmp_path).run(**{**given, **options})
+
+
+def test_a_teacher_that_cannot_teach_is_refused_before_anything_long(tmp_path):
+    import keras
+
+    x = keras.Input((6,))
+    other = keras.Model(x, keras.layers.Dense(5)(x))
+    with pytest.raises(PruningError, match="cannot teach"):
+        tcp.Pruner(quick_model(), tmp_path).run(
+            samples(),
+            lambda model: pytest.fail("evaluated"),
+            ratio=0.5,
+            recipes=tcp.Recipe(),
+            distill=other,
+            progress=False,
+        )
 
 
 def test_an_uncompiled_model_is_refused_before_anything_long(tmp_path):

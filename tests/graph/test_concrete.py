@@ -74,6 +74,8 @@ def test_several_inputs(given, assumed):
         ((9, 0, 3), "takes \\(None, None, 3\\)"),
         ([(9, 9, 3), (9, 9, 3)], "2 shapes for the model's 1 inputs"),
         ((2, 2, 3), "does not go through 'conv2d"),
+        (5, "is a shape without the batch axis"),
+        ({"image": 5}, "is a shape without the batch axis"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(given, message):

@@ -27,6 +27,15 @@ def test_what_is_in_the_way_is_one_sentence(tmp_path):
         files.write_text(blocked / "plan.json", "1")
 
 
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_long_names(tmp_path, letter):
+    """As long as a file's name may be, and longer."""
+    files.write_text(tmp_path / (120 * letter + ".json"), "1")
+    with pytest.raises(PruningError, match="cannot be written"):
+        files.write_text(tmp_path / (260 * letter + ".json"), "1")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize("name", ["slim", "slim.txt", "slim.keras.bak"])
 def test_a_model_needs_a_suffix_that_keras_knows(name):
     with pytest.raises(PruningError, match=r"\.keras or \.h5"):

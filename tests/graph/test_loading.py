@@ -93,12 +93,22 @@ def write_unknown(kind, name):
     return write
 
 
+def write_half(folder):
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(
+        folder / "half.h5"
+    )
+    whole = (folder / "half.h5").read_bytes()
+    (folder / "half.h5").write_bytes(whole[: len(whole) // 2])
+    return "half.h5"
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
         (lambda folder: "none.h5", "There is no model file"),
         (write_text, "no model file: expected"),
         (write_weights, "weights without a model"),
+        (write_half, r"half\.h5 cannot be read: .*truncated"),
         (lambda folder: ".", "directory without a model"),
         (write_serving, "SavedModel for serving"),
         (write_unknown(keras, "strange.keras"), "custom class 'Strange'"),

@@ -1,5 +1,7 @@
 """A table of latencies is measured point by point, and goes on after a kill."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from small_models import residual
 import tf_channel_prune as tcp
 from tf_channel_prune import latency
 from tf_channel_prune.api import channels_of
+from tf_channel_prune.cli.functions import load_function
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import StaleFileError
@@ -187,3 +190,75 @@ def test_a_function_measures_files(tmp_path):
         latency.target_for(lambda file: "fast").time(small)
     with pytest.raises(PruningError, match="target='gpu'"):
         latency.target_for("gpu")
+
+
+def test_functions_are_told_apart_by_their_files(tmp_path):
+    names = set()
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "place.py"
+        file.write_text("def measure(path):\n    return 1.0\n")
+        function = load_function(f"{file}:measure", "target")
+        names.add(latency.target_for(function).name)
+        partial = functools.partial(function)
+        assert latency.target_for(partial).name in names
+    assert names == {
+        f"{tmp_path}/{folder}/place.py:measure" for folder in ("one", "two")
+    }
+    assert latency.target_for(len).name == "builtins:len"
+    assert latency.target_for(Phone()).name == f"{__file__}:Phone"
+
+
+class Phone:
+    def __call__(self, path):
+        return 1.0
+
+
+class OnThisMachine(Counting):
+    """A target that can run models here."""
+
+    def runner(self, model):
+        raise AssertionError
+
+
+def test_the_device_is_this_one_unless_it_is_named(channels, path):
+    message = "measured on 'a phone'.*say device="
+    with pytest.raises(StaleFileError, match=message):
+        latency.fill(channels, path, OnThisMachine(), progress=False)
+    latency.fill(channels, path, OnThisMachine(), "a phone", progress=False)
+    # A function measures wherever it did before.
+    latency.fill(channels, path, Counting(), progress=False)
+
+
+def test_a_target_that_raises_is_one_sentence():
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.layers.Dense(2)(x))
+
+    def raises(path):
+        raise OSError("the phone is off")
+
+    with pytest.raises(PruningError, match="raised OSError: the phone is off"):
+        latency.target_for(raises).time(model)
+    assert latency.target_for(lambda path: np.float32(2)).time(model) == 2.0
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two"])
+def test_threads_are_counted(threads):
+    with pytest.raises(PruningError, match="threads must be"):
+        latency.target_for("litert", threads)
+
+
+def test_a_run_plans_with_a_table(path, tmp_path):
+    pruner = tcp.Pruner(residual(), tmp_path)
+    slim = pruner.run(
+        train=lambda model: None,
+        ratio=0.3,
+        of="latency",
+        latency=path,
+        rounds=1,
+        limits={"divisor": 1},
+        analyse=False,
+        progress=False,
+    )
+    assert pruner.history.rounds[0].achieved >= 0.3
+    assert slim.count_params() < 0.8 * pruner.model.count_params()

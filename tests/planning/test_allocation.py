@@ -10,6 +10,7 @@ from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.api import channels_of
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import TargetError
 from tf_channel_prune.planning import Budget
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
@@ -256,3 +257,13 @@ def test_reasons(chain):
     row = next(r for r in choice.explanation.rows if r.group == "b")
     # Half of b: 8 of its own 16 products and 108 of c's 216, of 256.
     assert row.saved == {"flops": pytest.approx(116 / 256)}
+
+
+def test_shares_say_how_far_a_target_can_go(chain):
+    request = Request(0.9, limits=ONE, allocation={"a": 0.0, "c": 0.0})
+    # `b` alone can go to one of four: 3*4 + 4 + 9*6 + 6*2 of 256 are left.
+    [reach] = request.reach(chain)
+    assert reach.ratio == pytest.approx(1 - 82 / 256)
+    for refuse in (request.check_reach, lambda c: _kept(c, request)):
+        with pytest.raises(TargetError, match=r"0 to 0\.6797.* or allocation"):
+            refuse(chain)

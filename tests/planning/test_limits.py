@@ -40,6 +40,8 @@ def test_ladder(size, limits, ladder):
         ({"max_ratio": 1.5}, "max_ratio is a share"),
         ({"divisor": 0}, "divisor must be"),
         ({"divisor": "eight"}, "divisor must be"),
+        ({"min_channels": True}, "min_channels must be at least 1"),
+        ({"max_ratio": "0.5"}, "max_ratio is a share"),
     ],
 )
 def test_wrong_limits_are_refused(wrong, message):

@@ -67,6 +67,7 @@ def test_groups_that_are_not_listed_stay_whole():
         ({"a": {"size": 2, "kept": [2]}}, "outside 0..1"),
         ({"a": {"size": 2, "kept": [-1]}}, "outside 0..1"),
         ({"a": {"size": 2, "kept": ["0"]}}, "outside 0..1"),
+        ({"a": {"size": 2, "kept": [[0]]}}, "outside 0..1"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(group, message):
@@ -75,7 +76,17 @@ def test_a_plan_that_does_not_fit_is_refused(group, message):
         plan.alive(CHANNELS)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"groups": {"a": 3}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"groups": {"a": 3}}',
+        '{"groups": {}, "achieved": {"flops": "much"}}',
+        '{"groups": {}, "achieved": 0.5}',
+    ],
+)
 def test_what_is_no_plan_is_refused(tmp_path, text):
     path = tmp_path / "plan.json"
     path.write_text(text)

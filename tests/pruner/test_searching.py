@@ -75,6 +75,8 @@ def test_scores_are_not_measured_twice(pruner, tmp_path):
         ({"candidates": 0}, "candidates must be"),
         ({"evaluate": None}, "needs evaluate"),
         ({"data": None}, "give inputs as data"),
+        ({"seed": -1}, "seed must be"),
+        ({"samples": 0}, "samples must be"),
         ({"ratio": 0.999}, "cannot be reached"),
         ({"evaluate": lambda model: "good"}, "candidate 0"),
     ],
@@ -84,6 +86,21 @@ def test_what_makes_no_sense_is_told(pruner, change, message):
     how = {"evaluate": lambda model: 1.0, "data": images(), **HOW, **change}
     with pytest.raises(tcp.PruningError, match=message):
         pruner.search(**how)
+
+
+def test_an_iterator_is_as_good_as_batches(pruner):
+    """It can be read once, and may have no end."""
+    evaluate = closeness(pruner.model)
+
+    def endless():
+        while True:
+            yield images()[:8], None
+
+    how = {**HOW, "samples": 16}
+    pruner.search(evaluate, endless(), **how)
+    other = tcp.Pruner(pruner.model, pruner.workspace.path / "other")
+    other.search(evaluate, [(images()[:8], None)] * 2, **how)
+    assert pruner.candidates == other.candidates
 
 
 def test_every_group_has_its_reason(pruner):

@@ -17,6 +17,7 @@ from tf_channel_prune.cli.functions import load_file
 from tf_channel_prune.cli.options import USAGE
 from tf_channel_prune.cli.options import define_flags
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.workspace import Workspace
 
 
 def main(argv=None) -> int:
@@ -37,6 +38,9 @@ def main(argv=None) -> int:
                 f"Say what to do: --action={'|'.join(ACTIONS)}. "
                 "tf-channel-prune --help explains it."
             )
+        if values.workspace:
+            # A file of the user's may change the current folder.
+            values.workspace = str(Workspace(values.workspace).path)
         if values.code:
             load_file(values.code, "code")
         read = _Read(values)

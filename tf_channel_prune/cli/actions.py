@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -83,16 +84,20 @@ def _latency(values) -> None:
     target = values.target
     if ":" in target:
         target = load_function(target, "target")
-    where = values.latency or Workspace(_needed(values, "workspace")).path
-    path = where if values.latency else where / "latency.json"
-    table = api.measure_latency(
-        _model(values),
-        path,
-        target,
-        values.threads,
-        values.device,
-        values.exclude,
-    )
+    path, lock = values.latency, contextlib.nullcontext()
+    if path is None:
+        space = Workspace(_needed(values, "workspace"))
+        path, lock = space.latency_path, space.lock()
+    model = _model(values)
+    with lock:
+        table = api.measure_latency(
+            model,
+            path,
+            target,
+            values.threads,
+            values.device,
+            values.exclude,
+        )
     for whole in table.models.values():
         print(f"{whole / 1000:10.3f} ms a sample")
     print(f"Latencies: {path}")
@@ -166,6 +171,7 @@ def _run(values) -> None:
         criterion=limits.pop("criterion"),
         limits=limits,
         seed=values.seed,
+        latency=values.latency,
         **how,
     )
     if output is None:
@@ -268,7 +274,7 @@ def _how(values) -> dict:
         "min_channels": values.min_channels,
         "max_ratio": values.max_ratio,
         # Limits says what is wrong with a divisor that is no number.
-        "divisor": int(divisor) if divisor.isdigit() else divisor,
+        "divisor": int(divisor) if divisor.isdecimal() else divisor,
     }
 
 

@@ -217,8 +217,8 @@ def _define_latency(own) -> None:
     flags.DEFINE_string(
         "latency",
         None,
-        "The file of a table of latencies: latency writes it, prune and "
-        "search plan with it. Defaults to the workspace's latency.json.",
+        "The file of a table of latencies: latency writes it; prune, search "
+        "and run plan with it. Defaults to the workspace's latency.json.",
         **own,
     )
     flags.DEFINE_string(
@@ -265,7 +265,10 @@ def _define_training(own) -> None:
     flags.DEFINE_integer("epochs", None, "With --data: of a recipe.", **own)
     flags.DEFINE_integer("batch_size", None, "With --data: samples.", **own)
     flags.DEFINE_string(
-        "optimizer", None, "With --data: of a recipe, sgd or adamw.", **own
+        "optimizer",
+        None,
+        "With --data: of a recipe: sgd, adam or adamw.",
+        **own,
     )
     flags.DEFINE_string(
         "teacher",
@@ -273,4 +276,9 @@ def _define_training(own) -> None:
         "With --data: a model to distill from, the unpruned one as a rule.",
         **own,
     )
-    flags.DEFINE_integer("seed", 0, "finetune, run: of all training.", **own)
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "finetune, run: of all training; search: of the plans that it tries.",
+        **own,
+    )

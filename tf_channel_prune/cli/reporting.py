@@ -24,7 +24,7 @@ def report(path) -> str:
     """
     workspace = Workspace(path)
     if not workspace.path.is_dir():
-        raise PruningError(f"There is no workspace {path}.")
+        raise PruningError(f"There is no workspace {workspace.path}.")
     parts = [
         *_analyses(workspace),
         *_plans(workspace),
@@ -33,8 +33,8 @@ def report(path) -> str:
     ]
     if not parts:
         raise PruningError(
-            f"The workspace {path} is empty: nothing was analysed, pruned or "
-            "trained there."
+            f"The workspace {workspace.path} is empty: nothing was analysed, "
+            "pruned or trained there."
         )
     return "\n\n".join(parts)
 
@@ -51,11 +51,11 @@ def _analyses(workspace) -> Iterator[str]:
 
 
 def _plans(workspace) -> Iterator[str]:
-    plans = {
-        path.stem: Plan.read(path) for path in workspace.files("plans/*.json")
-    }
+    paths = workspace.files("plans/*.json")
+    plans = {path.stem: Plan.read(path) for path in paths}
+    changed = [p.stem for p in paths if not workspace.is_as_saved(p)]
     if plans:
-        yield tables.to_text(tables.plans_table(plans))
+        yield tables.to_text(tables.plans_table(plans, changed))
 
 
 def _runs(workspace) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from tf_channel_prune.finetune.distillation import Distill
 from tf_channel_prune.finetune.distillation import as_distill
+from tf_channel_prune.finetune.distillation import check_teacher
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.driver import Trial
 from tf_channel_prune.finetune.driver import check
@@ -30,6 +31,7 @@ __all__ = [
     "as_distill",
     "as_recipes",
     "check",
+    "check_teacher",
     "circumstances",
     "finetune",
     "origin",

@@ -17,6 +17,10 @@ from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.digests import weights_digest
+from tf_channel_prune.graph.structure import leaves
+from tf_channel_prune.numbers import check_between
+from tf_channel_prune.numbers import is_real
+from tf_channel_prune.numbers import make_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +50,19 @@ class Distill:
     features_weight: float = 1.0
 
     def __post_init__(self):
-        if not (0 < self.weight <= 1 and 0 < self.temperature < math.inf):
+        make_plain(self)
+        given = self.weight, self.temperature
+        weight, temperature = (
+            value if is_real(value) else 0 for value in given
+        )
+        if not (0 < weight <= 1 and 0 < temperature < math.inf):
             raise PruningError(
                 "The teacher's weight is a share of the loss, above 0 and at "
                 "most 1, and its temperature is positive; got "
-                f"{self.weight} and {self.temperature}."
+                f"{self.weight!r} and {self.temperature!r}."
             )
+        what = "features_weight is a number"
+        check_between(self.features_weight, 0, math.inf, what, ends=True)
         if isinstance(self.features, str):
             # A frozen dataclass; one name is as good as a tuple of it.
             object.__setattr__(self, "features", (self.features,))
@@ -103,6 +114,32 @@ def described(settings: Distill | None) -> dict[str, Any] | None:
         **settings.as_dict(),
         "teacher": [graph_digest(teacher), weights_digest(teacher)],
     }
+
+
+def check_teacher(model, settings: Distill | None) -> None:
+    """Raises unless the teacher takes and gives what the model does.
+
+    Args:
+        model: The student.
+        settings: With a teacher, or None for no distillation.
+    """
+    if settings is None:
+        return
+    for what in ("inputs", "outputs"):
+        own, theirs = _shapes(model, what), _shapes(settings.teacher, what)
+        if own is not None and theirs is not None and own != theirs:
+            raise PruningError(
+                f"The teacher's {what} are of the shapes {theirs}, the "
+                f"model's of {own}: it cannot teach this model."
+            )
+
+
+def _shapes(model, what):
+    """Shapes without the batch axis; None where a model does not say."""
+    tensors = getattr(model, what, None)
+    if not tensors:
+        return None
+    return [tuple(tensor.shape)[1:] for tensor in leaves(tensors)]
 
 
 def distiller(student, teacher, settings: Distill, optimizer):

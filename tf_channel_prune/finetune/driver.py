@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.analysis import score_of
 from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.finetune.checkpoints import Checkpoint
 from tf_channel_prune.finetune.distillation import as_distill
+from tf_channel_prune.finetune.distillation import check_teacher
 from tf_channel_prune.finetune.distillation import described
 from tf_channel_prune.finetune.distillation import distiller
-from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
 from tf_channel_prune.finetune.streams import Stream
@@ -28,6 +31,8 @@ from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.digests import weights_digest
 from tf_channel_prune.masking import Masks
 from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import plain
 
 KEEPS = ("last", "best")
 
@@ -112,6 +117,8 @@ def finetune(
     recipes = as_recipes(recipes)
     check(model, data, evaluate, recipes, loss, keep, seed, callbacks)
     distill = as_distill(distill, unpruned)
+    check_teacher(model, distill)
+    seed = plain(seed)
     job = _Job(
         model, data, evaluate, distill, loss, keep, seed, folder, callbacks
     )
@@ -202,6 +209,25 @@ def origin(model, *given) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _training(recipe) -> Iterator[None]:
+    """Says that it was the training where Keras raises what it likes.
+
+    Data and losses that do not fit the model are found out by it alone; a
+    callback or the data may raise anything, too. The error is the cause of
+    the one that comes out, with all of its traceback.
+    """
+    try:
+        yield
+    except PruningError:
+        raise
+    except Exception as error:
+        raise PruningError(
+            f"Training by {recipe} failed with {type(error).__name__}: "
+            f"{what_it_says(error)}"
+        ) from error
+
+
 def copy_of(model):
     """A model like another, sparse if it is, with weights of its own."""
     graph = graphs.read(model)
@@ -250,14 +276,15 @@ class _Job:
                 given = given() if callable(given) else list(given)
                 library = flavours.library(student)
                 saver.dataset = stream.dataset(library, first)
-                trainer.fit(
-                    saver.dataset,
-                    epochs=recipe.epochs,
-                    initial_epoch=first,
-                    verbose=0,
-                    shuffle=False,
-                    callbacks=[*given, saver],
-                )
+                with _training(recipe):
+                    trainer.fit(
+                        saver.dataset,
+                        epochs=recipe.epochs,
+                        initial_epoch=first,
+                        verbose=0,
+                        shuffle=False,
+                        callbacks=[*given, saver],
+                    )
             saver.finish(trainer.optimizer)
         else:
             saver.resume(trainer.optimizer)
@@ -278,7 +305,8 @@ class _Job:
         arguments = optimizers.compile_arguments(student)
         if self.loss is not None:
             arguments["loss"] = self.loss
-        student.compile(optimizer=optimizer, **arguments)
+        with _training(recipe):
+            student.compile(optimizer=optimizer, **arguments)
         if self.distill is None:
             return student, student
         teacher = copy_of(self.distill.teacher)

@@ -12,6 +12,7 @@ from tf_channel_prune.finetune.driver import Trial
 from tf_channel_prune.finetune.driver import copy_of
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.masking import Masks
+from tf_channel_prune.numbers import check_count
 
 
 def train_by(
@@ -33,11 +34,12 @@ def train_by(
     Raises:
         PruningError: If `train` raises, or the masks did not hold.
     """
+    seed = check_count(seed, 0, "seed")
     student = copy_of(model)
     masks = Masks(student)
     before = masks.alive()
     start = time.monotonic()
-    flavours.library(student).utils.set_random_seed(seed)
+    flavours.library(student).utils.set_random_seed(seed % 2**31)
     try:
         train(student)
     except PruningError:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.finetune.numbers import check_between
-from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.graph.digests import value_digest
+from tf_channel_prune.numbers import check_between
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import make_plain
 
 DECAYS = ("cosine", "step", "constant")
 # One-dimensional weights have no use for it (He et al., CVPR 2019, "Bag of
@@ -49,6 +50,7 @@ class Recipe:
     name: str = ""
 
     def __post_init__(self):
+        make_plain(self)
         if self.decay not in DECAYS:
             raise PruningError(
                 f"decay={self.decay!r}: expected one of {', '.join(DECAYS)}."

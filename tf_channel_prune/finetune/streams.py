@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.data import is_arrays
+from tf_channel_prune.graph.data import length
 from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
@@ -142,7 +143,7 @@ def _without_lists(batch):
 
 
 def _samples(data) -> int:
-    counts = sorted({len(leaf) for leaf in leaves(data)})
+    counts = sorted({length(leaf) for leaf in leaves(data)})
     if len(counts) != 1:
         raise PruningError(
             "The data's arrays have different lengths: "

@@ -6,9 +6,10 @@ import dataclasses
 import math
 
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.finetune.numbers import check_between
-from tf_channel_prune.finetune.numbers import check_count
 from tf_channel_prune.finetune.rounds import Round
+from tf_channel_prune.numbers import check_between
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import make_plain
 
 STEPS = ("geometric", "linear")
 
@@ -41,6 +42,7 @@ class Target:
     steps: str = "geometric"
 
     def __post_init__(self):
+        make_plain(self)
         if (self.ratio is None) == (self.max_drop is None):
             raise PruningError("Give one of ratio and max_drop.")
         if self.ratio is not None:

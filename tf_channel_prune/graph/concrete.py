@@ -144,7 +144,7 @@ def _given(graph, input_shape) -> dict[str, tuple]:
                 + ", ".join(map(repr, own))
                 + "."
             )
-        given[name] = tuple(shape)
+        given[name] = _sizes(shape, input_shape)
         if not _fits(given[name], own[name]):
             raise PruningError(
                 f"input_shape for {name!r} is {given[name]}, but the model "
@@ -157,6 +157,7 @@ def _by_name(names, input_shape) -> dict[str, tuple]:
     """One shape, a list of shapes or a dictionary, as a dictionary."""
     if isinstance(input_shape, dict):
         return input_shape
+    input_shape = _sizes(input_shape, input_shape)
     if all(isinstance(size, int) for size in input_shape):
         input_shape = [input_shape]
     if len(input_shape) != len(names):
@@ -165,6 +166,15 @@ def _by_name(names, input_shape) -> dict[str, tuple]:
             f"{len(names)} inputs; a dictionary by name may leave some out."
         )
     return dict(zip(names, input_shape))
+
+
+def _sizes(shape, input_shape) -> tuple:
+    if not isinstance(shape, (list, tuple)):
+        raise PruningError(
+            "input_shape is a shape without the batch axis, a list of shapes "
+            f"or a dictionary of them by input name; got {input_shape!r}."
+        )
+    return tuple(shape)
 
 
 def _fits(shape, own) -> bool:

@@ -28,7 +28,7 @@ def batches(data, size: int, limit: int | None = None, seed: int = 0):
     left = np.inf if limit is None else limit
     for batch in iterate(data):
         x, y = _pair(batch)
-        count = len(leaves(x)[0])
+        count = length(x)
         if count > left:
             x, y = _take((x, y), slice(0, int(left)))
         yield x, y
@@ -39,7 +39,23 @@ def batches(data, size: int, limit: int | None = None, seed: int = 0):
 
 def count_of(data) -> int | None:
     """How many samples arrays hold; None for an iterable of batches."""
-    return len(leaves(_pair(data))[0]) if is_arrays(data) else None
+    return length(data) if is_arrays(data) else None
+
+
+def length(data) -> int:
+    """How many samples arrays hold.
+
+    Raises:
+        PruningError: If they are no arrays, or numbers alone.
+    """
+    first = leaves(data)[:1]
+    if not first or getattr(first[0], "shape", ()) == ():
+        kind = type(first[0] if first else data).__name__
+        raise PruningError(
+            "Data are arrays, of which the first axis is that of the samples, "
+            f"or batches of such; got a {kind} where an array is expected."
+        )
+    return len(first[0])
 
 
 def are_samples_with_targets(data) -> bool:
@@ -49,7 +65,7 @@ def are_samples_with_targets(data) -> bool:
 
 def _of_arrays(data, size, limit, seed):
     pair = _pair(data)
-    counts = {len(leaf) for leaf in leaves(pair) if leaf is not None}
+    counts = {length(leaf) for leaf in leaves(pair) if leaf is not None}
     if len(counts) != 1:
         raise PruningError(
             "The data's arrays have different lengths: "

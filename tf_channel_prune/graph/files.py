@@ -45,7 +45,9 @@ def write_whole(path, write: Callable[[pathlib.Path], None]) -> None:
     """
     path = pathlib.Path(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # Names of files have a largest length, which the path itself may have.
+    name = f".{path.stem[:40]}.{os.getpid()}.tmp{path.suffix}"
+    temporary = path.with_name(name)
     try:
         with writing(path):
             write(temporary)
@@ -53,7 +55,8 @@ def write_whole(path, write: Callable[[pathlib.Path], None]) -> None:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong is said already
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path, text: str) -> None:

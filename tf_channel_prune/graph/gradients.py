@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph import run as running
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.losses import losses_of
@@ -78,7 +79,7 @@ def gradients(
                 "This criterion needs targets: give data=(x, y), or batches "
                 "of (x, y)."
             )
-        sums, number = work(x, y, total)
+        sums, number = work.checked(x, y, total)
         total, count = sums, count + int(number)
     return work.result([np.asarray(t) / max(count, 1) for t in total], count)
 
@@ -108,6 +109,19 @@ class _Work:
             *(tf.zeros(self.variables[k].shape) for k in self.square_keys),
             *(tf.zeros(n) for n in self.slice_counts),
         ]
+
+    def checked(self, x, y, total):
+        """The sums with a batch's, and its size."""
+        try:
+            return self(x, y, total)
+        except PruningError:
+            raise
+        except Exception as error:  # the user's loss: anything
+            raise PruningError(
+                f"The loss raised {type(error).__name__}: "
+                f"{what_it_says(error)}. Do the targets fit the model's "
+                "outputs?"
+            ) from error
 
     def __call__(self, x, y, total):
         values = running.inputs(self.graph, x)

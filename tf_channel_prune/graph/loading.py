@@ -44,7 +44,7 @@ def load_model(path, safe_mode: bool = True, custom_objects=None):
     """
     path = os.fspath(path)
     problems = []
-    for flavour in _flavours(path):
+    for flavour in _kerases(path):
         try:
             return _load(flavour, path, safe_mode, custom_objects)
         except _CustomClass:
@@ -91,6 +91,17 @@ def _unknown_class(path, flavour, error, custom_objects) -> str | None:
             config = json.loads(archive.read("config.json"))
         return next(unregistered(config, custom_objects), None)
     return None
+
+
+def _kerases(path: str) -> list[str]:
+    try:
+        return _flavours(path)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:  # half a file, or one without permission
+        raise UnsupportedModelError(
+            f"{path} cannot be read: {_first_line(error)}"
+        ) from error
 
 
 def _flavours(path: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph.structure import Graph
 
 
@@ -19,7 +20,8 @@ def losses_of(graph: Graph, loss=None):
         A function that gives a list, one tensor per output with a loss.
 
     Raises:
-        PruningError: If neither `loss` nor the model says which loss.
+        PruningError: If neither `loss` nor the model says which loss, or
+            Keras knows none of that name.
     """
     model = graph.root.model
     if loss is None:
@@ -39,8 +41,7 @@ def losses_of(graph: Graph, loss=None):
     if not isinstance(loss, (list, tuple)):
         loss = [loss] * len(graph.outputs)
     functions = [
-        None if one is None else _unreduced(keras.losses.get(one))
-        for one in loss
+        None if one is None else _unreduced(_found(keras, one)) for one in loss
     ]
 
     def losses(targets, outputs):
@@ -69,6 +70,15 @@ def default_metric(graph: Graph, loss=None) -> str:
     name = getattr(loss, "name", None) or getattr(loss, "__name__", loss)
     classes = ("categorical_crossentropy", "sparse_categorical_crossentropy")
     return "accuracy" if name in classes else "loss"
+
+
+def _found(keras, loss):
+    try:
+        return keras.losses.get(loss)
+    except (ValueError, TypeError) as error:
+        raise PruningError(
+            f"loss={loss!r} is no loss of Keras: {what_it_says(error)}"
+        ) from error
 
 
 def _unreduced(loss):

@@ -6,6 +6,8 @@ node be run in another way, and starts anywhere.
 
 from __future__ import annotations
 
+from tf_channel_prune.errors import PruningError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph.structure import CONSTANT
 from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Graph
@@ -78,20 +80,54 @@ def flat(graph: Graph, structure) -> list:
 
 
 def inputs(graph: Graph, x) -> dict:
-    """Input tensors by number, from what the model takes."""
+    """Input tensors by number, from what the model takes.
+
+    Raises:
+        PruningError: If the data do not fit the model's inputs.
+    """
+    try:
+        tensors = _input_tensors(graph, x)
+    except Exception as error:  # any library may have made the data
+        raise PruningError(
+            f"The data do not fit the model's inputs: {what_it_says(error)}"
+        ) from error
+    _check_fit(graph, tensors)
+    return dict(zip(graph.inputs, tensors))
+
+
+def _check_fit(graph, tensors) -> None:
+    """What does not fit fails in one of the layers, in that one's words."""
+    given = [tuple(tensor.shape)[1:] for tensor in tensors]
+    taken = [tuple(graph.tensors[n].shape)[1:] for n in graph.inputs]
+    if not (len(given) == len(taken) and all(map(_fits, given, taken))):
+        raise PruningError(
+            "The data do not fit the model's inputs: its samples have the "
+            f"shape {_listed(given)}, and the model takes {_listed(taken)}."
+        )
+
+
+def _fits(given, taken) -> bool:
+    return len(given) == len(taken) and all(
+        None in (a, b) or a == b for a, b in zip(given, taken)
+    )
+
+
+def _listed(shapes) -> str:
+    return " and ".join(map(str, shapes))
+
+
+def _input_tensors(graph, x) -> list:
     if graph.flavour == "tf_keras":
         import tensorflow as tf
 
         given = tf.nest.flatten(x)
-        tensors = [
+        return [
             tf.cast(value, graph.tensors[number].dtype)
-            for value, number in zip(given, graph.inputs)
+            for value, number in zip(given, graph.inputs, strict=True)
         ]
-    else:
-        from tf_channel_prune.graph import keras_internals
+    from tf_channel_prune.graph import keras_internals
 
-        tensors = keras_internals.flat_inputs(graph.root.model, x)
-    return dict(zip(graph.inputs, tensors))
+    return keras_internals.flat_inputs(graph.root.model, x)
 
 
 def backend(graph: Graph) -> str:

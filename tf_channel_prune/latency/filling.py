@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import platform
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from tf_channel_prune.graph import concrete_shapes
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.parts import part
 from tf_channel_prune.latency.targets import WHOLE_SECONDS
+from tf_channel_prune.latency.targets import this_machine
 from tf_channel_prune.latency.timing import fastest
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.limits import auto_divisor
@@ -47,7 +47,8 @@ def fill(
         path: The table's file; it is made if there is none, and may hold
             other models' segments.
         target: Where to measure; see `targets.target_for`.
-        device: A name for the machine. Defaults to what Python calls it.
+        device: A name for the machine. Defaults to this one's processor; for
+            a function, which measures anywhere, to what the file has.
         progress: Whether to show a progress bar. Defaults to True.
 
     Returns:
@@ -145,23 +146,33 @@ def _table(path, target, device) -> LatencyTable:
     """The table in a file, or a new one."""
     if path.exists():
         table = LatencyTable.read(path)
-        device = table.device if device is None else device
+        device = _device(device, target, table)
         own = (device, target.name, target.threads)
         theirs = (table.device, table.target, table.threads)
         if own != theirs:
             raise StaleFileError(
                 f"{path} was measured on {theirs[0]!r} with {theirs[1]} and "
                 f"threads={theirs[2]}, not on {own[0]!r} with {own[1]} and "
-                f"threads={own[2]}: name another file."
+                f"threads={own[2]}: name another file, or say device=, "
+                "target= and threads= as they were if nothing has changed."
             )
         return table
     return LatencyTable(
-        platform.machine() if device is None else device,
+        _device(device, target),
         target.name,
         target.threads,
         target.versions(),
         round(target.time(_nothing()), 3),
     )
+
+
+def _device(device, target, table=None) -> str:
+    if device is not None:
+        return str(device)
+    # What has no runner is a function, which may measure on another machine.
+    if table is not None and not hasattr(target, "runner"):
+        return table.device
+    return this_machine()
 
 
 def _nothing():

@@ -6,8 +6,12 @@ time, so that waiting for other programs does not count.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
+import platform
+import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +25,8 @@ from tf_channel_prune.graph.inputs import random_inputs
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.latency.timing import fastest
 from tf_channel_prune.latency.timing import processor_clock
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import is_real
 
 # Of one measurement; a whole model gets more.
 SECONDS = 0.1
@@ -39,6 +45,8 @@ def target_for(target, threads: int | None = None):
     Raises:
         PruningError: If there is no such target.
     """
+    if threads is not None:
+        threads = check_count(threads, 1, "threads")
     if target == "litert":
         return LiteRT(threads)
     if target == "tensorflow":
@@ -131,7 +139,7 @@ class Function:
     """A function of the user's that measures LiteRT files somewhere."""
 
     def __init__(self, function, threads):
-        self.name = getattr(function, "__name__", "function")
+        self.name = _named(function)
         self.function = function
         self.threads = threads
 
@@ -144,13 +152,49 @@ class Function:
             path = os.path.join(folder, "model.tflite")
             with open(path, "wb") as file:
                 file.write(converted(model))
-            value = self.function(path)
-        if not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+            value = self._measured(path)
+        if not is_real(value) or not 0 <= value < np.inf:
             raise PruningError(
                 f"target {self.name} must return the microseconds of one "
                 f"sample; it returned {value!r}."
             )
         return float(value)
+
+    def _measured(self, path):
+        try:
+            return self.function(path)
+        except PruningError:
+            raise
+        except (Exception, SystemExit) as error:  # the user's: anything
+            raise PruningError(
+                f"target {self.name} raised {type(error).__name__}: {error}"
+            ) from error
+
+
+def _named(function) -> str:
+    """What tells a function from another of the same name, in any process.
+
+    Its file, or its module where that has none, and its name in there.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not hasattr(function, "__qualname__"):
+        function = type(function)  # an object that can be called
+    file = getattr(sys.modules.get(function.__module__), "__file__", None)
+    where = os.path.abspath(file) if file else function.__module__
+    return f"{where}:{function.__qualname__}"
+
+
+def this_machine() -> str:
+    """The processor's name, or what Python calls it where none is known."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            found = re.search(r"^model name\s*:\s*(\S.*)$", file.read(), re.M)
+    except (OSError, UnicodeDecodeError):
+        found = None
+    if found:
+        return found[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def concrete(model):

@@ -14,6 +14,7 @@ import numpy as np
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.criteria.slices import coupled
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.numbers import is_real
 from tf_channel_prune.planning.limits import check_patterns
 from tf_channel_prune.planning.limits import first_match
 from tf_channel_prune.planning.search import Prices
@@ -31,7 +32,7 @@ def check(allocation, groups=None) -> None:
     """
     if isinstance(allocation, Mapping):
         for pattern, share in allocation.items():
-            if not 0 <= share < 1:
+            if not is_real(share) or not 0 <= share < 1:
                 raise PruningError(
                     f"allocation: {pattern!r} has {share!r}; expected the "
                     "share of the group to remove, from 0 to below 1."

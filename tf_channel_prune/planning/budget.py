@@ -137,6 +137,7 @@ def reachable(
     limits: Limits | None = None,
     table: CostTable | None = None,
     metrics=("flops", "params", "activation_memory"),
+    fixed: Mapping[int, int] | None = None,
 ) -> list[Reach]:
     """How far each cost can be cut.
 
@@ -145,11 +146,14 @@ def reachable(
         limits: What holds for every group.
         table: The graph's cost table, if there is one already.
         metrics: Which costs.
+        fixed: Counts by group number, for groups that have no choice.
     """
     limits = limits or Limits()
     limits.check(channels.prunable)
     table = table or CostTable(channels)
     least = np.array([limits.ladder(g)[-1] for g in channels.prunable], int)
+    for g, count in (fixed or {}).items():
+        least[g] = count
     return [
         Reach(
             metric,
@@ -169,8 +173,8 @@ def unreachable(
     return TargetError(
         f"ratio={wanted} cannot be reached. "
         + "; ".join(map(str, reached))
-        + ". Lower the ratio, or relax min_channels, max_ratio, divisor or "
-        f"exclude.{_left_whole(channels)}"
+        + ". Lower the ratio, or relax min_channels, max_ratio, divisor, "
+        f"exclude or allocation.{_left_whole(channels)}"
     )
 
 

@@ -11,6 +11,9 @@ import numpy as np
 
 from tf_channel_prune.channels import ChannelGroup
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.numbers import is_real
+from tf_channel_prune.numbers import is_whole
+from tf_channel_prune.numbers import make_plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +38,19 @@ class Limits:
     divisor: int | str | Mapping[str, int | str] = "auto"
 
     def __post_init__(self):
+        make_plain(self)
         for value in _values(self.min_channels):
-            if not _whole(value) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise PruningError(
                     f"min_channels must be at least 1, got {value!r}."
                 )
         for value in _values(self.max_ratio):
-            if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+            if not is_real(value) or not 0 <= value <= 1:
                 raise PruningError(
                     f"max_ratio is a share from 0 to 1, got {value!r}."
                 )
         for value in _values(self.divisor):
-            if value != "auto" and (not _whole(value) or value < 1):
+            if value != "auto" and (not is_whole(value) or value < 1):
                 raise PruningError(
                     'divisor must be "auto" or a positive integer, got '
                     f"{value!r}."
@@ -145,6 +149,11 @@ def check_patterns(what: str, patterns: Mapping, groups) -> None:
     """Raises if a pattern fits none of the groups."""
     groups = list(groups)
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise PruningError(
+                f"{what} goes by patterns of group or layer names; got "
+                f"{pattern!r}."
+            )
         if not any(matches(pattern, group) for group in groups):
             names = ", ".join(repr(group.name) for group in groups[:5])
             raise PruningError(
@@ -155,7 +164,3 @@ def check_patterns(what: str, patterns: Mapping, groups) -> None:
 
 def _values(value):
     return value.values() if isinstance(value, Mapping) else [value]
-
-
-def _whole(value) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ import numpy as np
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import StaleFileError
+from tf_channel_prune.numbers import is_whole
 
 FORMAT = 1
 
@@ -66,18 +67,7 @@ class Plan:
                     f"channels, the model's has {group.size}: the plan was "
                     "made from another model."
                 )
-            if len(set(kept)) != len(kept) or not kept:
-                raise PruningError(
-                    f"The plan's group {name!r} must keep at least one "
-                    "channel, each listed once."
-                )
-            if not all(
-                isinstance(i, int) and 0 <= i < group.size for i in kept
-            ):
-                raise PruningError(
-                    f"The plan's group {name!r} keeps channels outside "
-                    f"0..{group.size - 1}."
-                )
+            _check_kept(name, kept, group.size)
             alive[group.units] = False
             alive[group.units[np.asarray(kept)]] = True
         return alive
@@ -161,9 +151,29 @@ class Plan:
                 {name: list(g["kept"]) for name, g in groups.items()},
                 {name: int(g["size"]) for name, g in groups.items()},
                 dict(data.get("request", {})),
-                dict(data.get("achieved", {})),
+                {
+                    metric: float(share)
+                    for metric, share in data.get("achieved", {}).items()
+                },
                 dict(data.get("digests", {})),
-                {name: g["why"] for name, g in groups.items() if "why" in g},
+                {
+                    name: str(g["why"])
+                    for name, g in groups.items()
+                    if "why" in g
+                },
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PruningError(f"Not a plan file: {error}.") from error
+
+
+def _check_kept(name: str, kept, size: int) -> None:
+    """Raises unless these are numbers of some of a group's channels."""
+    if not all(is_whole(i) and 0 <= i < size for i in kept):
+        raise PruningError(
+            f"The plan's group {name!r} keeps channels outside 0..{size - 1}."
+        )
+    if len(set(kept)) != len(kept) or not kept:
+        raise PruningError(
+            f"The plan's group {name!r} must keep at least one channel, each "
+            "listed once."
+        )

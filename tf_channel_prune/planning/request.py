@@ -12,6 +12,7 @@ from tf_channel_prune.analysis import Sensitivity
 from tf_channel_prune.channels import Channels
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.numbers import make_plain
 from tf_channel_prune.planning import allocation as allocations
 from tf_channel_prune.planning.budget import Budget
 from tf_channel_prune.planning.budget import Reach
@@ -84,6 +85,7 @@ class Request:
     allocation: str | Mapping[str, float] | None = None
 
     def __post_init__(self):
+        make_plain(self)
         if self.allocation is not None:
             allocations.check(self.allocation)
         if self.threshold is not None:
@@ -113,7 +115,8 @@ class Request:
         """
         if self.ratio is None:
             return []
-        return reachable(channels, self.limits, table, self.metrics)
+        fixed = self._fixed(channels)
+        return reachable(channels, self.limits, table, self.metrics, fixed)
 
     def check_reach(self, channels: Channels, table=None) -> list[Reach]:
         """How far each cost can be cut, after a check of the targets.
@@ -163,11 +166,7 @@ class Request:
                 channels, scores, living, sensitivity, table
             )
         table = table or CostTable(channels)
-        fixed: dict[int, int] = {}
-        if self._given:
-            fixed = allocations.given_counts(
-                channels, self.allocation, self.limits
-            )
+        fixed = self._fixed(channels)
         name = self._allocation(sensitivity)
         ranking = Ranking(
             channels,
@@ -182,6 +181,12 @@ class Request:
             ranking.alive(counts),
             explain(ranking, table, counts, self.metrics, name, fixed, packing),
         )
+
+    def _fixed(self, channels: Channels) -> dict[int, int]:
+        """Kept counts by group number, where shares are given by group."""
+        if not self._given:
+            return {}
+        return allocations.given_counts(channels, self.allocation, self.limits)
 
     def _allocation(self, sensitivity) -> str:
         """The name of the allocation of what is not given by group."""
@@ -218,7 +223,7 @@ class Request:
         if packing is None:
             raise unreachable(
                 budget,
-                reachable(ranking.channels, self.limits, table, list(caps)),
+                self.reach(ranking.channels, table),
                 ranking.channels,
             )
         counts = put_back(ranking, table, caps, packing.counts)

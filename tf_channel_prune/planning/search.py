@@ -77,7 +77,13 @@ def cheapest_counts(ranking, table, budget: Budget) -> np.ndarray:
     if counts is None:
         raise unreachable(
             budget,
-            reachable(ranking.channels, ranking.limits, table, list(caps)),
+            reachable(
+                ranking.channels,
+                ranking.limits,
+                table,
+                list(caps),
+                ranking.fixed,
+            ),
             ranking.channels,
         )
     return put_back(ranking, table, caps, counts)
@@ -130,7 +136,7 @@ class Ranking:
         fixed: Counts by group number, for groups that have no choice.
 
     Attributes:
-        channels, limits: As given.
+        channels, limits, fixed: As given.
         groups: The prunable groups.
         ladders: Per group, the counts that it may keep, from now down.
         prices: Per group, the price of each rung below the first; it never
@@ -148,6 +154,7 @@ class Ranking:
     ):
         self.channels = channels
         self.limits = limits
+        self.fixed = fixed
         self.groups = channels.prunable
         self.ladders: list[np.ndarray] = []
         self.prices: list[np.ndarray] = []

@@ -300,6 +300,7 @@ class Pruner:
                 or gives no finite number.
         """
         data = self._subject.data if data is None else data
+        data = searching.kept(data, samples)
         found = searching.search(
             self._subject,
             evaluate,
@@ -420,6 +421,7 @@ class Pruner:
         train=None,
         steps="geometric",
         analyse=True,
+        latency=None,
     ):
         """Prunes, fine-tunes and transforms, round after round, unattended.
 
@@ -457,6 +459,7 @@ class Pruner:
                 `geometric`.
             analyse: Whether to analyse first. If not, an analysis that the
                 workspace knows is used all the same. Defaults to True.
+            latency: See `prune`.
 
         Returns:
             The slim model; `pruner.history` has the rounds, and is printed
@@ -487,6 +490,7 @@ class Pruner:
             seed,
             analyse,
             progress,
+            latency,
         )
         print(to_text(rounds_table(self.history)))
         return slim

@@ -10,11 +10,14 @@ from typing import Any
 
 from tf_channel_prune import finetune as tuning
 from tf_channel_prune.api import transform
+from tf_channel_prune.cost.latency_table import as_table
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.files import write_model
 from tf_channel_prune.masking import make_sparse
+from tf_channel_prune.numbers import check_count
+from tf_channel_prune.numbers import plain
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning.limits import Limits
 from tf_channel_prune.pruner import analysing
@@ -41,6 +44,7 @@ def finetune(
 
     recipes = tuning.as_recipes(recipes)
     loss, keep = how["loss"], how["keep"]
+    how["seed"] = check_count(how["seed"], 0, "seed")
     tuning.check(sparse, data, how["evaluate"], recipes, loss, keep)
     lock, folder = contextlib.nullcontext(), None
     if workspace is not None:
@@ -104,6 +108,7 @@ class Training:
                 seed=seed,
                 **self.options,
             )
+            tuning.check_teacher(model, tuning.as_distill(self.distill, model))
         elif not callable(self.train):
             raise PruningError(
                 "train is a function that trains a model in place; got "
@@ -158,6 +163,7 @@ def run(
     seed,
     analyse,
     progress,
+    latency=None,
     told=print,
 ):
     """The slim model and what was done; see `Pruner.run`.
@@ -168,7 +174,9 @@ def run(
     from tf_channel_prune.report.progress import progress_bar
 
     limits = _checked(limits)
-    how = {"of": of, "criterion": criterion, **limits}
+    seed = check_count(seed, 0, "seed")
+    latency = as_table(latency) if of == "latency" else None
+    how = {"of": of, "criterion": criterion, "latency": latency, **limits}
     _check_evaluate(evaluate, training, target)
     training.check(subject.model, evaluate, seed)
     with subject.workspace.lock():
@@ -185,7 +193,7 @@ def run(
             **training.as_dict(subject.model, seed),
             "prune": {**_described(limits), "of": of, "criterion": by.key},
             "analysed": known and value_digest([known.baseline, known.curves]),
-            "latency": _latency(subject, of),
+            "latency": _latency(subject, of, latency),
         }
         key = text_digest(json.dumps(origin, sort_keys=True))[:12]
         folder = subject.workspace.path / "runs" / key
@@ -220,14 +228,14 @@ def _checked(limits) -> dict[str, Any]:
             f"limits is a dictionary of any of {', '.join(_LIMITS)}; got "
             f"{limits!r}."
         )
-    return limits
+    return plain(limits)
 
 
-def _latency(subject, of) -> str | None:
+def _latency(subject, of, table) -> str | None:
     """A digest of the latencies that plans are made with."""
-    if of != "latency" or not subject.latency_path.exists():
+    if of != "latency":
         return None
-    return text_digest(subject.latency_path.read_text())
+    return text_digest((table or as_table(subject.latency_path)).to_json())
 
 
 def _described(limits) -> dict[str, str]:
@@ -254,6 +262,6 @@ def _check_reach(subject, target, how, told) -> None:
         limits=Limits(**limits),
         allocation=how.get("allocation"),
     )
-    table = subject.costs(subject.channels, asked.metrics)
+    table = subject.costs(subject.channels, asked.metrics, how["latency"])
     for reach in asked.check_reach(subject.channels, table):
         told(str(reach))

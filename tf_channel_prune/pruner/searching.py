@@ -12,8 +12,11 @@ from tf_channel_prune import graph as graphs
 from tf_channel_prune.analysis import score_of
 from tf_channel_prune.channels import understood
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.data import batches
+from tf_channel_prune.graph.data import is_read_once
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.recalibration import Recalibration
+from tf_channel_prune.numbers import check_count
 from tf_channel_prune.planning import Limits
 from tf_channel_prune.planning import Request
 from tf_channel_prune.planning import check_candidates
@@ -58,6 +61,8 @@ def search(
     from tf_channel_prune.report.progress import progress_bar
 
     _check(evaluate, data, count)
+    seed = check_count(seed, 0, "seed")
+    samples = check_count(samples, 1, "samples")
     asked = Request(ratio, of=of, limits=limits)
     table = subject.costs(subject.channels, asked.metrics, latency)
     for reach in asked.check_reach(subject.channels, table):
@@ -104,6 +109,19 @@ def search(
         ),
         candidates,
     )
+
+
+def kept(data, samples):
+    """The data for every candidate; an iterator's are read here, once.
+
+    Args:
+        data: See `graph.data.batches`.
+        samples: How many are needed; an iterator may never end.
+    """
+    if not is_read_once(data):
+        return data
+    samples = check_count(samples, 1, "samples")
+    return list(batches(data, samples, samples))
 
 
 def recalibrated(model, data, samples):

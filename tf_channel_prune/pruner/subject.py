@@ -94,7 +94,7 @@ class Subject:
     @property
     def latency_path(self) -> pathlib.Path:
         """The workspace's table of latencies."""
-        return self.workspace.path / "latency.json"
+        return self.workspace.latency_path
 
     def costs(self, channels, metrics, latency=None) -> CostTable:
         """The costs of a model, with latencies where they are asked for.

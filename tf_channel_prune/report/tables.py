@@ -190,11 +190,13 @@ def _short_of_target(rounds) -> str:
     return f"{what} More epochs, other recipes or a larger tolerance may help."
 
 
-def plans_table(plans: dict) -> Table:
+def plans_table(plans: dict, changed=()) -> Table:
     """One line a plan: how many channels it keeps, and what it removes.
 
     Args:
         plans: Plans by name.
+        changed: Names of plans whose shares are those of an earlier state of
+            their file, and are left out.
     """
     table = Table(title="Plans, and the shares that they remove")
     table.add_column("plan", overflow="fold")
@@ -205,11 +207,18 @@ def plans_table(plans: dict) -> Table:
     for name, plan in plans.items():
         kept = sum(map(len, plan.kept.values()))
         shares = [
-            f"{plan.achieved[m]:.1%}" if m in plan.achieved else ""
+            ("?" if name in changed else f"{plan.achieved[m]:.1%}")
+            if m in plan.achieved
+            else ""
             for m in metrics
         ]
         count = f"{kept} of {sum(plan.sizes.values())}"
         table.add_row(name, count, *shares)
+    if any(plans[name].achieved for name in changed):
+        table.caption = (
+            "? The file was edited or renamed since it was made: pruning by "
+            "it says what it removes."
+        )
     return table
 
 
