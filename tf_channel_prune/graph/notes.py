@@ -36,3 +36,12 @@ def untied(nodes) -> list[str]:
         for names in users.values()
         if len(names) > 1
     ]
+
+
+def lost_losses(model) -> str:
+    """A note on losses and metrics that belong to a model, not to a layer."""
+    return (
+        f"{model.name!r} has losses or metrics of its own, by add_loss, "
+        "add_metric or a regularizer of the whole model; models made from it "
+        "have none of them. Add them to those again."
+    )

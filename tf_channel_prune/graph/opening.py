@@ -32,7 +32,12 @@ from tf_channel_prune.graph.records import Opened
 
 @dataclasses.dataclass
 class OpenedModel:
-    """A subclassed model after opening: as much as a reader needs."""
+    """A subclassed model after opening: as much as a reader needs.
+
+    Attributes:
+        losses: What is said of losses that models made from it will not
+            have, if so.
+    """
 
     inputs: list
     outputs: list
@@ -40,6 +45,7 @@ class OpenedModel:
     input_structure: object
     output_structure: object
     opened: Opened | None = None
+    losses: str | None = None
 
 
 def open_call(operation, keras_node, known=None) -> Opened:

@@ -91,6 +91,8 @@ class Reader:
                 "calling it on symbolic tensors. Models made from it are "
                 "functional and have none of its methods."
             )
+            if inner.losses is not None:
+                self._note(notes.lost_losses(model))
         self.notes += notes.lost_methods(model, self.internals.kind.Model)
         root = Block(model, model.name)
         inputs = [self.tensor(t) for t in inner.inputs]
@@ -105,6 +107,11 @@ class Reader:
             self.internals.backend(),
             self.notes,
         )
+
+    def _note(self, note) -> None:
+        """Keeps a note once, also of a model that is called twice."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def tensor(self, keras_tensor) -> int:
         """The number of a symbolic tensor, a new one at first sight."""

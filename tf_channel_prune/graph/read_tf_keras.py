@@ -6,6 +6,7 @@ layer, like Keras 3; calls of `tf.*` functions are layers too (`TFOpLambda`).
 
 from __future__ import annotations
 
+from tf_channel_prune.graph import notes
 from tf_channel_prune.graph import tf_functions
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph import tf_keras_opening
@@ -38,9 +39,14 @@ class _Reader(Reader):
 
     def _enter(self, functional, place, inputs):
         super()._enter(functional, place, inputs)
+        if getattr(functional, "_callable_losses", None):
+            self._note(notes.lost_losses(functional))
         self._drop_unused(place.block)
 
     def _step(self, keras_node, place):
+        if self.internals.is_added(keras_node.operation):
+            self._note(notes.lost_losses(place.block))
+            return
         function = tf_functions.read(keras_node)
         if function is None:
             super()._step(keras_node, place)

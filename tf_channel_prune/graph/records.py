@@ -37,6 +37,7 @@ class Opened:
         sizes: By the id of a symbolic tensor its shape, with a `Size` where
             it is known to depend on others.
         input_structure, output_structure: As `call` takes and gives them.
+        losses: Why the calls alone would lose a loss, if so.
         alive: Keeps the objects behind ids.
     """
 
@@ -49,6 +50,7 @@ class Opened:
     sizes: dict = dataclasses.field(default_factory=dict)
     input_structure: object = None
     output_structure: object = None
+    losses: str | None = None
     alive: list = dataclasses.field(default_factory=list)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tf_keras.src.layers.core.tf_op_layer import TFOpLambda
 
+from tf_channel_prune.graph import tf_operands
 from tf_channel_prune.graph import tf_ops
 
 # What a rebuilt model computes anew from its own tensors; see `shape_axes`.
@@ -60,6 +61,7 @@ def read(call) -> tuple[FunctionCall, tuple, dict] | None:
     if layer.symbol in _SHAPE_SYMBOLS:
         config = {"axes": _axes_read(layer, call)}
         return FunctionCall(layer, (SHAPE,), config, False), args, kwargs
+    args, kwargs = tf_operands.with_arrays(layer.function, args, kwargs)
     shapes = [tuple(t.shape) if t.shape.rank else () for t in call.outputs]
     normal = tf_ops.normalise(
         layer.symbol, layer.function, args, kwargs, shapes

@@ -19,6 +19,7 @@ from tf_keras.src.engine.keras_tensor import KerasTensor
 from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
 
 from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph import tf_untouched
 from tf_channel_prune.graph.opening import OpenedModel
 from tf_channel_prune.graph.own_objects import made_by
 from tf_channel_prune.graph.structure import map_arguments
@@ -99,6 +100,14 @@ def is_layer(operation) -> bool:
     return isinstance(operation, tf_keras.layers.Layer)
 
 
+def is_added(operation) -> bool:
+    """Whether a call is that of a functional model's add_loss or add_metric."""
+    from tf_keras.src.engine.base_layer import AddLoss
+    from tf_keras.src.engine.base_layer import AddMetric
+
+    return isinstance(operation, (AddLoss, AddMetric))
+
+
 def config(operation) -> dict:
     """The constructor arguments of a layer or an operation."""
     return operation.get_config()
@@ -149,6 +158,23 @@ def symbolic():
     return tf.__internal__.FuncGraph("shapes").as_default()
 
 
+@contextlib.contextmanager
+def training_phase(layer, training: bool):
+    """Inside, Keras says that a layer is called while a model trains, or not.
+
+    `K.in_train_phase` asks how the layer is called, `K.learning_phase` does
+    not.
+    """
+    from tf_keras.src import backend
+    from tf_keras.src.engine import base_layer_utils
+
+    called = base_layer_utils.call_context().enter(
+        layer, None, False, {"training": training}
+    )
+    with backend.eager_learning_phase_scope(int(training)), called:
+        yield
+
+
 def symbol(shape, dtype):
     """A tensor that has a shape and nothing else."""
     return tf.compat.v1.placeholder(dtype, shape)
@@ -156,7 +182,10 @@ def symbol(shape, dtype):
 
 def outputs_of(operation, args, kwargs) -> list:
     """What an operation makes of symbols; it keeps no trace of the call."""
-    return flatten(operation(*args, **kwargs))
+    if not is_layer(operation):
+        return flatten(operation(*args, **kwargs))
+    with tf_untouched.attributes(operation):
+        return flatten(operation(*args, **kwargs))
 
 
 def functional(operation):

@@ -13,6 +13,7 @@ import tf_keras
 
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import tf_keras_internals
+from tf_channel_prune.graph import tf_tracing
 from tf_channel_prune.graph.opening import Opened
 from tf_channel_prune.graph.opening import OpenedModel
 from tf_channel_prune.graph.opening import own_activation
@@ -27,7 +28,7 @@ def open_call(operation, call, known=None) -> Opened:
     opened = _record(operation, call.arguments.args, call.arguments.kwargs)
     if opened.nodes is None:
         return opened
-    reason = _mask_problem(operation, call, opened)
+    reason = opened.losses or _mask_problem(operation, call, opened)
     return opened if reason is None else Opened(reason=reason)
 
 
@@ -118,6 +119,7 @@ def open_model(model):
         {0: opened.nodes},
         opened.input_structure,
         opened.output_structure,
+        losses=opened.losses,
     )
 
 
@@ -143,80 +145,43 @@ def _record(layer, args, kwargs) -> Opened:
 
     args, kwargs = map_arguments(fresh, (tuple(args), dict(kwargs)))
     try:
-        result, nodes = _trace(layer, args, kwargs)
-        problem = _problem(layer, result, nodes)
-        if problem is None and _takes_training(layer):
-            for mode in (False, True):
-                again = _trace(layer, args, {**kwargs, "training": mode})
-                if _signature(again[1]) != _signature(nodes):
-                    problem = "its call takes another path while training"
+        found = tf_tracing.trace(layer, args, kwargs)
+        problem = _problem(layer, found) or _differs(layer, args, kwargs, found)
     except Exception as error:  # any user code may run here
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return Opened(reason=f"its call does not run symbolically ({first})")
     if problem is not None:
         return Opened(reason=problem)
-    opened = Opened(given, tf.nest.flatten(result), nodes)
+    opened = Opened(given, tf.nest.flatten(found.result), found.calls)
     opened.input_structure = args[0] if len(args) == 1 else (args, kwargs)
-    opened.output_structure = result
+    opened.output_structure = found.result
+    opened.losses = found.losses
     return opened
 
 
-def _trace(layer, args, kwargs):
-    """Runs `layer.call`; gives the result and the recorded calls.
-
-    The record is taken off the layer's sub-layers again, so that the user's
-    model keeps no trace of it.
-    """
-    counts = [
-        (inner, len(inner._inbound_nodes), len(inner._outbound_nodes))
-        for inner in layer._flatten_layers(include_self=False)
-    ]
-    logger = tf.get_logger()
-    level = logger.level
-    try:
-        # TensorFlow warns that functions use variables here; the reader
-        # looks after those.
-        logger.setLevel("ERROR")
-        result = layer.call(*args, **kwargs)
-        calls = [
-            tf_keras_internals.call_of(node)
-            for node in _before(tf.nest.flatten(result))
-        ]
-    finally:
-        logger.setLevel(level)
-        for inner, inbound, outbound in counts:
-            del inner._inbound_nodes[inbound:]
-            del inner._outbound_nodes[outbound:]
-    return result, calls
-
-
-def _before(outputs) -> list:
-    """The nodes that lead to `outputs`, each after what it needs."""
-    done: set[int] = set()
-    order: list = []
-    stack = [(tf_keras_internals.node_of(t), False) for t in reversed(outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node is None or (id(node) in done and not expanded):
+def _differs(layer, args, kwargs, found) -> str | None:
+    """How other runs of a layer's call differ from one, if they do."""
+    takes = "training" in inspect.signature(layer.call).parameters
+    # One that is not told whether it trains takes it that it does not.
+    for mode in (False, True) if takes else (True,):
+        told = {**kwargs, "training": mode} if takes else kwargs
+        other = tf_tracing.trace(layer, args, told, training=mode)
+        if tf_tracing.same(found, other):
             continue
-        if expanded:
-            order.append(node)
-            continue
-        done.add(id(node))
-        stack.append((node, True))
-        for tensor in reversed(node.keras_inputs):
-            stack.append((tf_keras_internals.node_of(tensor), False))
-    return order
+        if tf_tracing.same(found, tf_tracing.trace(layer, args, kwargs)):
+            return "its call takes another path while training"
+        return "its call differs from run to run"
+    return None
 
 
-def _problem(layer, result, calls):
+def _problem(layer, found):
     """Why the record does not say everything, or None if it does."""
-    outputs = tf.nest.flatten(result)
+    outputs = tf.nest.flatten(found.result)
     if not outputs or not all(tf_keras_internals.is_tensor(t) for t in outputs):
         return "its call returns something other than tensors"
     used = {
         id(value)
-        for call in calls
+        for call in found.calls
         for value in leaves((call.arguments.args, call.arguments.kwargs))
         if isinstance(value, tf.Variable)
     }
@@ -224,17 +189,3 @@ def _problem(layer, result, calls):
         if id(variable) not in used:
             return f"its weight {variable.name!r} is used outside operations"
     return None
-
-
-def _takes_training(layer):
-    return "training" in inspect.signature(layer.call).parameters
-
-
-def _signature(calls):
-    return [
-        (
-            getattr(call.operation, "symbol", type(call.operation).__name__),
-            tuple(tuple(t.shape) for t in call.outputs),
-        )
-        for call in calls
-    ]

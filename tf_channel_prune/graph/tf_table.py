@@ -197,6 +197,12 @@ def _squeezed(value, call):
     return value
 
 
+def _one_number(value, call):
+    """A bound that is the same for all elements."""
+    is_list = isinstance(value, (list, tuple, np.ndarray))
+    return UNKNOWN if is_list and np.ndim(value) else value
+
+
 def _no_zero(value, call):
     """Keras 3 says None for padding with zeros."""
     return None if isinstance(value, (int, float)) and value == 0 else value
@@ -388,7 +394,10 @@ TABLE: dict[str, Same] = {
     "clip_by_value": Same(
         "ops.Clip",
         ("t",),
-        {"x_min": "clip_value_min", "x_max": "clip_value_max"},
+        {
+            "x_min": Setting("clip_value_min", _one_number),
+            "x_max": Setting("clip_value_max", _one_number),
+        },
     ),
     "math.round": Same("ops.Round", ("x",), {"decimals": _always(0)}),
     "math.argmax": Same(

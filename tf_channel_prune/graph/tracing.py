@@ -14,6 +14,7 @@ from keras import tree
 
 from tf_channel_prune.graph import creation
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import own_losses
 from tf_channel_prune.graph import recording
 from tf_channel_prune.graph import tf_recording
 
@@ -145,8 +146,9 @@ def _problem(found: Trace, opened, scope) -> str | None:
         return "its call changes a weight"
     if scope.read:
         return f"its call computes with the weight {scope.read[0].path!r}"
-    if any(part.activity_regularizer is not None for part in opened):
-        return "it has an activity regularizer"
+    losses = own_losses.problem(opened)
+    if losses is not None:
+        return losses
     own = {id(v): v for layer in opened for v in recording.own_variables(layer)}
     used = set()
     for node in found.nodes:
