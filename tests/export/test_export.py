@@ -436,6 +436,19 @@ def test_inputs_by_keys_that_are_not_their_names(kind, tmp_path):
         )
 
 
+@KINDS
+@pytest.mark.parametrize("way", [None, "int8"])
+def test_a_model_that_does_not_say_what_it_takes(kind, way, tmp_path):
+    class Subclass(kind.Model):
+        def call(self, x):
+            return x * 2.0
+
+    model = Subclass()
+    model(data())
+    with pytest.raises(tcp.PruningError, match="does not say what it takes"):
+        export.litert(model, tmp_path / "m.tflite", way, data())
+
+
 def test_a_file_takes_what_it_names(tmp_path):
     path = export.litert(two_inputs(keras), tmp_path / "two.tflite")
     one = np.zeros((1, 4), "float32")

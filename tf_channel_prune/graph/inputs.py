@@ -143,7 +143,7 @@ def input_structure(model):
     if struct is None:
         struct = getattr(model, "_nested_inputs", None)  # tf_keras
     if struct is None:
-        struct = model.inputs
+        struct = getattr(model, "inputs", None)
     if struct is None:
         raise UnsupportedModelError(
             f"Model {model.name!r} ({type(model).__name__}) does not say what "
