@@ -165,8 +165,13 @@ def output_kind(loss) -> str:
     Returns:
         `logits`, `probabilities` or `values`.
     """
-    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
-    if "categorical_crossentropy" not in str(name):
+    found = leaves(loss)
+    loss = found[0] if len(found) == 1 else None
+    # A loss may have any name; its function or its class says what it is.
+    kind = getattr(loss, "fn", loss)
+    name = getattr(kind, "__name__", type(loss).__name__)
+    name = loss if isinstance(loss, str) else name
+    if "categoricalcrossentropy" not in name.replace("_", "").lower():
         return "values"
     config = loss.get_config() if hasattr(loss, "get_config") else {}
     return "logits" if config.get("from_logits") else "probabilities"

@@ -18,7 +18,11 @@ def distiller(student, teacher, settings, optimizer, compiled):
             f"{student.name!r} has {len(student.outputs)}."
         )
     model = _Distiller(student, teacher, settings, kind)
-    model.compile(optimizer=optimizer, loss=compiled.get("loss"))
+    model.compile(
+        optimizer=optimizer,
+        loss=compiled.get("loss"),
+        loss_weights=compiled.get("loss_weights"),
+    )
     return model
 
 

@@ -299,8 +299,10 @@ class _Job:
 
     def _compiled(self, recipe, steps):
         """A copy of the model, and the model whose `fit` trains it."""
+        library = flavours.library(self.model)
+        # Layers draw the seed of their generator when they are made.
+        library.utils.set_random_seed(self.seed % 2**31)
         student = copy_of(self.model)
-        library = flavours.library(student)
         optimizer = recipe.make_optimizer(library, steps)
         arguments = optimizers.compile_arguments(student)
         if self.loss is not None:

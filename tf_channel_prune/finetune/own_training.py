@@ -35,11 +35,13 @@ def train_by(
         PruningError: If `train` raises, or the masks did not hold.
     """
     seed = check_count(seed, 0, "seed")
+    # Layers draw the seed of their generator when they are made.
+    flavours.library(model).utils.set_random_seed(seed % 2**31)
     student = copy_of(model)
     masks = Masks(student)
     before = masks.alive()
     start = time.monotonic()
-    flavours.library(student).utils.set_random_seed(seed % 2**31)
+    flavours.library(model).utils.set_random_seed(seed % 2**31)
     try:
         train(student)
     except PruningError:

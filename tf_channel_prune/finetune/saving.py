@@ -37,7 +37,10 @@ class Saver(Callback):
     @property
     def finished(self) -> bool:
         """Whether an earlier process has done all of it."""
-        return self.done["score"] != UNKNOWN
+        score = self.done["score"]
+        if score is None:  # nothing was evaluated then
+            return self.job.evaluate is None
+        return score != UNKNOWN
 
     def resume(self, optimizer) -> int:
         """Loads what there is; gives the number of epochs done."""

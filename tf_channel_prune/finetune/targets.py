@@ -81,7 +81,7 @@ class Steps:
         self._at = 0.0
         self._failures = 0
         if target.ratio is None:
-            self._goal = self._place(1.0)
+            self._goal = math.inf
             self._step = self._place(target.step)
         else:
             self._goal = self._place(target.ratio)
@@ -122,6 +122,9 @@ class Steps:
 
     def _following(self):
         following = self._at + self._step
+        if self.target.ratio is None and self._ratio(following) >= 1:
+            # Linear steps would ask for all of the cost, or more.
+            following = (self._at + 1) / 2
         # A last step that would leave a sliver goes all the way.
         return self._goal if following >= self._goal - 1e-3 else following
 

@@ -69,7 +69,7 @@ class Reader:
         self.tensors: list[Tensor] = []
         self.notes: list[str] = []
         self.numbers: dict[int, int] = {}
-        self.entered: set[int] = set()  # ids of what is made in models
+        self.entered: set[int] = set()  # ids of what models around make
         self.alive: list = []  # ids stay valid while the objects live
         self.variables: dict[tuple, int] = {}
         self.names: dict[str, int] = {}
@@ -212,7 +212,7 @@ class Reader:
             opened_path=place.opened,
         )
         # A shared model is walked once a call, each time with new tensors.
-        saved = dict(self.numbers)
+        saved, around = dict(self.numbers), set(self.entered)
         scope = (*place.scope, joined(*place.opened, model.name))
         inputs = [reference.index for reference in given]
         if self._is_part(functional):
@@ -223,7 +223,7 @@ class Reader:
             self._enter(functional, _Place(inner, scope), inputs)
             place.block.steps.append(inner)
             outputs = inner.outputs
-        self.numbers = saved
+        self.numbers, self.entered = saved, around
         for outer, number in zip(keras_node.outputs, outputs):
             self.numbers[id(outer)] = number
             self._refine(number, outer.shape)

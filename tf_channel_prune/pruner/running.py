@@ -48,7 +48,7 @@ def finetune(
     tuning.check(sparse, data, how["evaluate"], recipes, loss, keep)
     lock, folder = contextlib.nullcontext(), None
     if workspace is not None:
-        distill = tuning.as_distill(how["distill"], how["unpruned"])
+        distill = tuning.as_distill(how["distill"], how.get("unpruned"))
         key = value_digest(
             tuning.origin(sparse, data, distill, loss, how["seed"], keep)
         )

@@ -1,0 +1,141 @@
+"""What distillation takes in beside the teacher, and what is one training."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+import tf_channel_prune as tcp
+from tf_channel_prune.finetune import finetune
+from tf_channel_prune.finetune import train_by
+from tf_channel_prune.finetune.distillation import output_kind
+from tf_channel_prune.finetune.targets import Steps
+from tf_channel_prune.finetune.targets import Target
+
+RECIPE = tcp.Recipe(0.05, epochs=2, batch_size=8)
+ENTROPY = "SparseCategoricalCrossentropy"
+
+
+def net(kind=keras, regularizer=None, drop=0.0, heads=1, **how):
+    kind.utils.set_random_seed(1)
+    layers = kind.layers
+    x = image = layers.Input((6,))
+    x = layers.Dense(8, activation="relu", kernel_regularizer=regularizer)(x)
+    x = layers.Dropout(drop)(x)
+    outputs = [layers.Dense(3, name=f"head{n}")(x) for n in range(heads)]
+    model = kind.Model(image, outputs if heads > 1 else outputs[0])
+    how.setdefault("loss", getattr(kind.losses, ENTROPY)(from_logits=True))
+    model.compile("sgd", **how)
+    return model
+
+
+def arrays(*weights):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32, 6)).astype("float32")
+    return x, (x[:, 0] > 0) * 1, *weights
+
+
+def trained(model, data=None, **how):
+    return finetune(model, data or arrays(), recipes=RECIPE, **how).model
+
+
+def same(one, other):
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+@pytest.mark.parametrize("what", ["sample", "regularizer", "loss"])
+def test_what_counts_without_a_teacher_counts_with_one(kind, what):
+    plain, other, data = net(kind), net(kind), arrays()
+    if what == "sample":
+        data = arrays(np.arange(32).astype("float32") % 2)
+    elif what == "regularizer":
+        other = net(kind, kind.regularizers.L2(10.0))
+    else:
+        other = net(kind, loss_weights=[1e-3])
+    teach = tcp.Distill(net(kind), weight=0.1)
+    assert not same(
+        trained(plain, distill=teach), trained(other, data, distill=teach)
+    )
+
+
+def test_the_losses_of_a_distilled_epoch_are_told():
+    """The shares of the targets and of the teacher make the loss."""
+    teach = tcp.Distill(net(), weight=0.25)
+    logs = finetune(
+        net(), arrays(), recipes=RECIPE, distill=teach
+    ).trial.history[-1]
+    parts = 0.75 * logs["student_loss"] + 0.25 * logs["distillation_loss"]
+    assert logs["loss"] == logs["total_loss"] == pytest.approx(parts, rel=1e-4)
+    assert logs["student_loss"] > 0
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+def test_a_loss_is_known_by_what_it_is(kind):
+    entropy = getattr(kind.losses, ENTROPY)
+    assert output_kind(entropy(from_logits=True, name="mine")) == "logits"
+    assert output_kind([entropy(from_logits=True)]) == "logits"
+    assert output_kind({"head": entropy()}) == "probabilities"
+    assert output_kind("categorical_crossentropy") == "probabilities"
+    named = kind.losses.MeanSquaredError(name="categorical_crossentropy")
+    assert output_kind(named) == "values"
+    assert output_kind(["mse", entropy()]) == "values"
+
+
+def test_a_model_of_several_outputs_is_taught():
+    x, y = arrays()
+    model = net(heads=2)
+    found = trained(model, (x, [y, 1 - y]), distill=net(heads=2))
+    assert not same(found, trained(model, (x, [y, 1 - y])))
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+def test_random_layers_draw_the_same_again(kind):
+    model = tcp.prune(net(kind, drop=0.5), 0.3)
+    loss = net(kind).loss
+    model.compile("sgd", loss)
+
+    def train(student):
+        student.compile("sgd", loss)
+        student.fit(*arrays(), verbose=0)
+
+    for seed, expected in ((0, True), (1, False)):
+        one = trained(model)
+        kind.utils.set_random_seed(seed + 7)
+        assert same(one, trained(model, seed=seed)) == expected
+        own = train_by(model, train).model
+        assert same(own, train_by(model, train, seed=seed).model) == expected
+
+
+def test_a_training_that_was_not_scored_is_scored(tmp_path):
+    """Before, one without a score counted as one of score 0."""
+    model, calls = net(), []
+
+    def evaluate(student):
+        calls.append(student)
+        return -float(len(calls))
+
+    how = {"folder": tmp_path, "recipes": RECIPE}
+    assert finetune(model, arrays(), **how).trial.score is None
+    for _ in range(2):  # the second time it is known
+        found = finetune(model, arrays(), evaluate=evaluate, **how)
+        assert found.trial.score == -1.0
+    assert len(calls) == 1
+
+
+def test_linear_steps_towards_the_smallest_model_stay_below_all():
+    steps = Steps(Target(max_drop=0.5, steps="linear", step=0.4))
+    asked = []
+    for _ in range(4):
+        asked.append(steps.next())
+        steps.note(accepted_round(asked[-1]))
+    assert asked == pytest.approx([0.4, 0.8, 0.9, 0.95])
+
+
+def accepted_round(achieved):
+    class Done:
+        accepted = True
+
+    Done.achieved = achieved
+    return Done
