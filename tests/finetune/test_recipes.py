@@ -55,7 +55,7 @@ def test_own_optimizers():
         0.2, "constant", optimizer=lambda r, d: keras.optimizers.Lion(r)
     )
     assert isinstance(recipe.make_optimizer(keras, 5), keras.optimizers.Lion)
-    assert recipe.as_dict()["optimizer"].endswith("<lambda>")
+    assert "<lambda> " in recipe.as_dict()["optimizer"]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_another_training_is_not_given_back(verb, change, tmp_path):
 
 
 class Backwards(tcp.Criterion):
-    name = "test_caches_backwards"
+    """Without a name it is not listed among the others."""
 
     def elements(self, array):
         return -np.abs(array)
@@ -163,7 +163,7 @@ def test_what_criteria_are_kept_under():
     before = Backwards().key
 
     class Other(tcp.Criterion):
-        name = Backwards.name
+        """Another one of no name."""
 
         def elements(self, array):
             return np.abs(array)
