@@ -21,6 +21,7 @@ from tf_channel_prune.graph.flavours import flavour
 from tf_channel_prune.graph.inputs import by_input_name
 from tf_channel_prune.graph.inputs import inputs_by_name
 from tf_channel_prune.graph.inputs import random_inputs
+from tf_channel_prune.graph.structure import shapes_fit
 
 WAYS = (None, "dynamic", "float16", "int8")
 # Of float files; their kernels sum in another order.
@@ -206,9 +207,7 @@ def _single_samples(model, data, samples) -> list[dict[str, np.ndarray]]:
 def _check_shape(name, found, wanted) -> None:
     """Raises unless arrays have the shape of an input, but for the batch."""
     found, wanted = tuple(found[1:]), tuple(wanted[1:])
-    if len(found) != len(wanted) or any(
-        own not in (None, size) for size, own in zip(found, wanted)
-    ):
+    if not shapes_fit(found, wanted):
         raise PruningError(
             f"Samples for the input {name!r} have the shape {found}, but it "
             f"takes {wanted} (without the batch axis, None is open)."

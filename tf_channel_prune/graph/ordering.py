@@ -36,19 +36,30 @@ def _ordered(block: Block) -> list:
         for number in step.outputs
         if number not in step.inputs  # a nested model may give back an input
     }
+    return before(block.outputs, makers.get, lambda step: step.inputs)
+
+
+def before(outputs, maker, inputs) -> list:
+    """The calls that lead to `outputs`, each after what it needs.
+
+    Args:
+        outputs: Tensors, in whatever form.
+        maker: Function of a tensor that gives the call that made it, or None.
+        inputs: Function of a call that gives the tensors that go into it.
+    """
     done: set[int] = set()
     order: list = []
-    stack = [(makers.get(n), False) for n in reversed(block.outputs)]
+    stack = [(maker(tensor), False) for tensor in reversed(outputs)]
     while stack:
-        step, ready = stack.pop()
-        if step is None or (id(step) in done and not ready):
+        call, ready = stack.pop()
+        if call is None or (id(call) in done and not ready):
             continue
         if ready:
-            order.append(step)
+            order.append(call)
             continue
-        done.add(id(step))
-        stack.append((step, True))
-        stack += [(makers.get(n), False) for n in reversed(step.inputs)]
+        done.add(id(call))
+        stack.append((call, True))
+        stack += [(maker(tensor), False) for tensor in reversed(inputs(call))]
     return order
 
 

@@ -10,6 +10,7 @@ from keras import tree
 
 from tf_channel_prune.graph import implicit_masks
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph import ordering
 from tf_channel_prune.graph import variables
 
 
@@ -177,21 +178,9 @@ def tensors(values) -> list:
 
 def before(outputs) -> list:
     """The calls that lead to `outputs`, each after what it needs."""
-    done: set[int] = set()
-    order: list = []
-    stack = [(keras_internals.node_of(t), False) for t in reversed(outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node is None or (id(node) in done and not expanded):
-            continue
-        if expanded:
-            order.append(node)
-            continue
-        done.add(id(node))
-        stack.append((node, True))
-        for tensor in reversed(node.input_tensors):
-            stack.append((keras_internals.node_of(tensor), False))
-    return order
+    return ordering.before(
+        outputs, keras_internals.node_of, lambda node: node.input_tensors
+    )
 
 
 def are_tensors(values) -> bool:

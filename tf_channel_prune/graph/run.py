@@ -13,6 +13,7 @@ from tf_channel_prune.graph.structure import VARIABLE
 from tf_channel_prune.graph.structure import Graph
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.structure import shapes_fit
 
 
 def run(graph: Graph, values: dict, nodes=None, call=None, keep=()) -> dict:
@@ -99,17 +100,11 @@ def _check_fit(graph, tensors) -> None:
     """What does not fit fails in one of the layers, in that one's words."""
     given = [tuple(tensor.shape)[1:] for tensor in tensors]
     taken = [tuple(graph.tensors[n].shape)[1:] for n in graph.inputs]
-    if not (len(given) == len(taken) and all(map(_fits, given, taken))):
+    if not (len(given) == len(taken) and all(map(shapes_fit, given, taken))):
         raise PruningError(
             "The data do not fit the model's inputs: its samples have the "
             f"shape {_listed(given)}, and the model takes {_listed(taken)}."
         )
-
-
-def _fits(given, taken) -> bool:
-    return len(given) == len(taken) and all(
-        None in (a, b) or a == b for a, b in zip(given, taken)
-    )
 
 
 def _listed(shapes) -> str:

@@ -220,6 +220,13 @@ def leaves(value: Any) -> list[Any]:
     return found
 
 
+def shapes_fit(one, other) -> bool:
+    """Whether two shapes may be the same; None is an open size."""
+    return len(one) == len(other) and all(
+        None in sizes or sizes[0] == sizes[1] for sizes in zip(one, other)
+    )
+
+
 def item_bytes(dtype: str) -> int:
     """How many bytes one number of a dtype takes; a string counts as one."""
     if dtype in ("bool", "string"):

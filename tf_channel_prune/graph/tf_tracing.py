@@ -15,6 +15,7 @@ from tf_channel_prune.graph import own_losses
 from tf_channel_prune.graph import tf_keras_internals
 from tf_channel_prune.graph import tf_ops
 from tf_channel_prune.graph import tf_untouched
+from tf_channel_prune.graph.ordering import before
 from tf_channel_prune.graph.structure import leaves
 
 
@@ -55,30 +56,15 @@ def trace(layer, args, kwargs, training=None) -> Trace:
             result = layer.call(*args, **kwargs)
             calls = [
                 tf_keras_internals.call_of(node)
-                for node in _before(tf.nest.flatten(result))
+                for node in before(
+                    tf.nest.flatten(result),
+                    tf_keras_internals.node_of,
+                    lambda node: node.keras_inputs,
+                )
             ]
             return Trace(result, calls, own_losses.problem([layer]))
     finally:
         logger.setLevel(level)
-
-
-def _before(outputs) -> list:
-    """The nodes that lead to `outputs`, each after what it needs."""
-    done: set[int] = set()
-    order: list = []
-    stack = [(tf_keras_internals.node_of(t), False) for t in reversed(outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node is None or (id(node) in done and not expanded):
-            continue
-        if expanded:
-            order.append(node)
-            continue
-        done.add(id(node))
-        stack.append((node, True))
-        for tensor in reversed(node.keras_inputs):
-            stack.append((tf_keras_internals.node_of(tensor), False))
-    return order
 
 
 def same(first: Trace, second: Trace) -> bool:
