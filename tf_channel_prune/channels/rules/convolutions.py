@@ -34,6 +34,8 @@ def spatial_axes(node, rank: int):
 
 
 def _finish(node, scope, axis, vector):
+    if node.weight("bias") is not None:
+        scope.added_along(node, vector, scope.shape(node), axis)
     axes = {} if vector is None else {axis: vector}
     activated(node, scope, axes, True)
 
