@@ -199,6 +199,28 @@ def test_channels_first(row):
     assert slim.get_layer("m").output.shape[1] < inner.shape[1]
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("groups", [None, 3])
+def test_one_channel_each_of_the_input_has_a_reason(groups, use_bias):
+    if groups:
+        layer = layers.Conv2D(6, 3, groups=3, use_bias=use_bias, name="m")
+    else:
+        layer = layers.DepthwiseConv2D(
+            3, depth_multiplier=2, use_bias=use_bias, name="m"
+        )
+    x = inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 1, name="a")(layer(x))
+    x = layers.Conv2D(2, 1, name="z")(x)
+    channels, _, _ = prune_and_compare(randomise(keras.Model(inputs, x)))
+    why = "m makes it of one input channel, which stays"
+    assert reasons(channels)["m"] == why
+    assert {group.name: group.size for group in channels.groups} == {
+        "m": 6,
+        "a": 4,
+        "z": 2,
+    }
+
+
 def first_pair(filters, size):
     """Two convolutions with biases, and what reads them."""
     options = {"data_format": "channels_first", "padding": "same"}
