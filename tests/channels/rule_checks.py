@@ -42,6 +42,8 @@ def random_alive(channels: Channels, seed=0, least=1) -> np.ndarray:
         keep[rng.permutation(group.size)[: max(least, group.least)]] = True
         if keep.all():
             keep[rng.integers(group.size)] = group.size == group.least
+        missing = group.allowed(keep.sum()) - keep.sum()
+        keep[np.flatnonzero(~keep)[:missing]] = True
         alive[group.units] = keep
     return alive
 

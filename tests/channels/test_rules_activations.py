@@ -152,7 +152,7 @@ def test_shared_axis_of_one_position_is_not_sliced():
 
 
 def test_channels_first_prelu_labels():
-    x = inputs = keras.Input((3, 6, 6))
+    x = inputs = keras.Input((3, 7, 7))
     x = layers.Conv2D(4, 3, data_format="channels_first", name="a")(x)
     x = layers.PReLU(shared_axes=[2, 3], name="m")(x)
     x = layers.Conv2D(2, 1, data_format="channels_first", name="z")(x)

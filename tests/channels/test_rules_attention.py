@@ -81,6 +81,19 @@ def test_the_scale_of_the_scores_is_made_up_for():
     )
 
 
+@pytest.mark.parametrize("steps", [3, 6])
+def test_heads_of_width_one(steps):
+    """Keras adds a bias (6, 1) along 6 steps, and one of (3, 1) along 3."""
+    inputs = keras.Input((steps, 4))
+    x = layers.Dense(4, name="q")(inputs)
+    x = layers.MultiHeadAttention(6, 1, name="m")(x, x)
+    x = layers.Dense(2, name="z")(x)
+    channels, _, _ = prune_and_compare(randomise(keras.Model(inputs, x)))
+    heads = next(g for g in channels.groups if g.name == "m:heads")
+    assert heads.frozen == (steps == 6)
+    assert heads.never == ({3} if steps == 3 else set())
+
+
 def test_as_many_heads_as_steps():
     """Keras adds a bias (3, 1) to (batch, 3, 3, 1) along the steps."""
     steps = heads = 3

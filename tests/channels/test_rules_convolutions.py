@@ -11,7 +11,9 @@ from rule_checks import randomise
 from rule_checks import reasons
 from rule_checks import sizes
 
+import tf_channel_prune as tcp
 from tf_channel_prune.api import channels_of
+from tf_channel_prune.planning import Limits
 from tf_channel_prune.transform import make_slim
 
 D1, D2, D3 = (8, 3), (6, 6, 3), (4, 4, 4, 3)
@@ -180,7 +182,7 @@ FIRST = {
 @pytest.mark.parametrize("row", FIRST)
 def test_channels_first(row):
     """TensorFlow cannot run these on a CPU: labels and shapes only."""
-    x = inputs = keras.Input((3, 8, 8))
+    x = inputs = keras.Input((3, 9, 9))
     x = layers.Conv2D(4, 3, data_format="channels_first", name="a")(x)
     layer = FIRST[row]
     x = type(layer).from_config(layer.get_config())(x)
@@ -195,6 +197,95 @@ def test_channels_first(row):
     slim = make_slim(channels, random_alive(channels, 1))
     assert slim.output.shape == (None, 2, *x.shape[2:])
     assert slim.get_layer("m").output.shape[1] < inner.shape[1]
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("groups", [None, 3])
+def test_one_channel_each_of_the_input_has_a_reason(groups, use_bias):
+    if groups:
+        layer = layers.Conv2D(6, 3, groups=3, use_bias=use_bias, name="m")
+    else:
+        layer = layers.DepthwiseConv2D(
+            3, depth_multiplier=2, use_bias=use_bias, name="m"
+        )
+    x = inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 1, name="a")(layer(x))
+    x = layers.Conv2D(2, 1, name="z")(x)
+    channels, _, _ = prune_and_compare(randomise(keras.Model(inputs, x)))
+    why = "m makes it of one input channel, which stays"
+    assert reasons(channels)["m"] == why
+    assert {group.name: group.size for group in channels.groups} == {
+        "m": 6,
+        "a": 4,
+        "z": 2,
+    }
+
+
+def first_pair(filters, size):
+    """Two convolutions with biases, and what reads them."""
+    options = {"data_format": "channels_first", "padding": "same"}
+    x = inputs = keras.Input((3, size, size))
+    x = layers.Conv2D(filters, 3, name="a", **options)(x)
+    x = layers.Conv2D(filters, 3, name="b", **options)(x)
+    x = layers.GlobalAveragePooling2D(data_format="channels_first")(x)
+    return randomise(keras.Model(inputs, layers.Dense(2, name="z")(x)))
+
+
+def test_channels_first_biases_are_not_taken_for_rows():
+    """Keras adds a bias of 6 channels along a width of 6."""
+    model = first_pair(9, 6)
+    groups = channels_of(model).prunable
+    ladders = [Limits(divisor=1).ladder(g)[:5].tolist() for g in groups]
+    assert ladders == [[9, 8, 7, 5, 4]] * 2
+    assert [group.allowed(6) for group in groups] == [7, 7]
+    slim = tcp.transform(tcp.prune(model, 0.01, divisor=3))
+    filters = [slim.get_layer(name).filters for name in "ab"]
+    assert set(filters) == {9, 3}
+
+
+def test_channels_first_biases_that_keras_takes_for_rows():
+    """With fewer filters Keras would add them elsewhere."""
+    channels = channels_of(first_pair(6, 6))
+    assert sizes(channels) == {}
+    why = "adds its bias along an axis as long as it"
+    assert reasons(channels)["a"] == f"a {why}"
+    assert sizes(channels_of(first_pair(6, None))) == {"a": 6, "b": 6}
+
+
+def test_several_groups_along_one_avoided_length():
+    """No count of one says how much stays: they stay whole."""
+    x = inputs = keras.Input((3, 6, 6))
+    options = {"data_format": "channels_first", "padding": "same"}
+    x = layers.Conv2D(9, 3, name="a", **options)(x)
+    parts = [x[:, :4], x[:, 4:]]
+    parts = [layers.Conv2D(1, 1, **options)(part) for part in parts]
+    groups = channels_of(randomise(keras.Model(inputs, parts))).prunable
+    assert {g.name: Limits(divisor=1).ladder(g).tolist() for g in groups} == {
+        "a[0:4]": [4],
+        "a[4:9]": [5],
+    }
+
+
+# Row of FIRST: the image's size, and the counts of filters that become a width.
+NEVER = {
+    "conv": (7, {"m": {3}}),
+    "depthwise": (7, {"a": {3}}),
+    "transpose": (5, {"a": {3}, "m": {5}}),
+    "separable": (7, {"m": {3}}),
+    "groups": (8, {"m": {2}}),
+}
+
+
+@pytest.mark.parametrize("row", NEVER)
+def test_counts_that_are_as_long_as_a_width(row):
+    size, expected = NEVER[row]
+    x = inputs = keras.Input((3, size, size))
+    x = layers.Conv2D(4, 3, data_format="channels_first", name="a")(x)
+    layer = FIRST[row]
+    x = type(layer).from_config(layer.get_config())(x)
+    x = layers.Conv2D(2, 1, data_format="channels_first", name="z")(x)
+    groups = channels_of(keras.Model(inputs, x)).prunable
+    assert {g.name: g.never for g in groups if g.never} == expected
 
 
 def test_unequal_spatial_labels_are_frozen():

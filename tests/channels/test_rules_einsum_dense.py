@@ -139,3 +139,15 @@ def test_zero_needs_kernel_and_bias():
         channels, _, _ = prune_and_compare(randomise(keras.Model(inputs, x)))
         labels = channels.scope.tensors[channels.graph.nodes[0].outputs[0]]
         assert labels.zero == expected
+
+
+def test_bias_that_is_as_long_as_the_steps():
+    """Of a bias (5, 1) three rows would be added along the three steps."""
+    inputs = keras.Input((3, 4))
+    x = layers.EinsumDense("abc,cde->abde", (3, 5, 6), None, "d", name="m")(
+        inputs
+    )
+    x = layers.EinsumDense("abde,def->abf", (3, 2), bias_axes="f")(x)
+    channels, _, _ = prune_and_compare(randomise(keras.Model(inputs, x)))
+    never = {group.name: group.never for group in channels.prunable}
+    assert never == {"m:d": {3}, "m:e": set()}

@@ -68,6 +68,11 @@ ROWS = {
         lambda: lambda x: layers.Dot(-1, normalize=True, name="m")([x, x]),
         [4],
     ),
+    "batch normalization along another axis": (
+        SEQUENCE,
+        lambda: layers.BatchNormalization(axis=1, name="m"),
+        [],
+    ),
     "repeat": ((5,), lambda: layers.RepeatVector(3, name="m"), [4]),
 }
 

@@ -193,6 +193,9 @@ ONE = [
     ("take a position", lambda x: ops.take(x, 2, axis=1), A8),
     ("split", lambda x: ops.split(x, 2, axis=-1), None),
     ("split unevenly", lambda x: ops.split(x, [1, 4], axis=-1), None),
+    ("array split", lambda x: ops.array_split(x, 4, axis=-1), None),
+    ("array split unevenly", lambda x: ops.array_split(x, 3, -1), None),
+    ("array split of positions", lambda x: ops.array_split(x, 4, 1), A8),
     (
         "split and gate",
         lambda x: (lambda a, b: a * ops.sigmoid(b))(*ops.split(x, 2, -1)),

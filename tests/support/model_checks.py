@@ -52,6 +52,8 @@ def random_alive(channels: Channels, rng) -> np.ndarray:
     for group in channels.prunable:
         keep = rng.random(group.size) < rng.uniform(0.2, 0.9)
         keep[rng.permutation(group.size)[: group.least]] = True
+        missing = group.allowed(keep.sum()) - keep.sum()
+        keep[np.flatnonzero(~keep)[:missing]] = True
         alive[group.units] = keep
     return alive
 

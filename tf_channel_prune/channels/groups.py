@@ -41,6 +41,7 @@ class ChannelGroup:
         probed: Layers and operations on its way that have no rule: what they
             do to channels was found by trying them.
         least: The fewest of its units that a layer on its way can do with.
+        never: Counts above that with which such a layer does something else.
     """
 
     name: str
@@ -51,6 +52,14 @@ class ChannelGroup:
     units: np.ndarray = dataclasses.field(repr=False, compare=False)
     probed: tuple[str, ...] = ()
     least: int = 1
+    never: frozenset[int] = frozenset()
+
+    def allowed(self, count: int) -> int:
+        """The fewest units, from `count` up, that its layers can do with."""
+        count = max(count, self.least)
+        while count in self.never:
+            count += 1
+        return min(count, self.size)
 
 
 class Channels:
@@ -175,7 +184,6 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
     signature = _signatures(channels)
     makers, positions, layered = _makers(channels)
     tried = _tried(channels)
-    least = _least(channels)
     buckets: dict[tuple, list[int]] = {}
     for unit in range(channels.unit_count):
         if not signature[unit] and unit not in layered:
@@ -185,6 +193,8 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
             reason = "no weight makes or uses it"
         key = (signature[unit], tuple(makers[unit]), reason)
         buckets.setdefault(key, []).append(unit)
+    least = _least(channels)
+    never = _never(channels, buckets, least)
     counts: dict[str, int] = {}
     for key in buckets:
         first = key[1][0] if key[1] else "unnamed"
@@ -210,6 +220,7 @@ def _groups(channels: Channels) -> list[ChannelGroup]:
                 np.array(units),
                 tuple(n for n, on in tried if not on.isdisjoint(units)),
                 int(least[units].max()),
+                frozenset(never.get(units[0], ())),
             )
         )
     return groups
@@ -238,6 +249,29 @@ def _least(channels: Channels) -> np.ndarray:
         units = channels.units(vector)
         least[units] = np.maximum(least[units], count)
     return least[:-1]
+
+
+def _never(channels: Channels, buckets, least) -> dict[int, set[int]]:
+    """Per first unit of a group, the counts of it that no layer may meet.
+
+    Where several groups share an axis, no count of one tells how much stays:
+    they stay whole, by `least`.
+    """
+    never: dict[int, set[int]] = {}
+    free = {key: units for key, units in buckets.items() if not key[-1]}
+    for vector, count in channels.scope.avoided:
+        on_axis = channels.units(vector)
+        found = [u for u in free.values() if np.isin(u, on_axis).any()]
+        if len(found) > 1:
+            for units in found:
+                least[units] = len(units)
+        for units in found:
+            own = int(np.isin(on_axis, units).sum())
+            times = own // len(units)
+            rest, beside = divmod(count - (vector.size - own), times)
+            if not beside and rest > 0:
+                never.setdefault(units[0], set()).add(rest)
+    return never
 
 
 def _signatures(channels: Channels) -> list[int]:

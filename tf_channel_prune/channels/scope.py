@@ -34,6 +34,7 @@ class Scope:
         producers: `(labels, node, role)` of every fresh vector, in order.
         least: `(labels, count)` where fewer channels than that would break a
             layer.
+        avoided: `(labels, count)` where exactly that many would break one.
         fillers: `(labels, node)` of positions that no layer makes: constants,
             the channels of a padding.
         left_whole: `(node, reason)` of every node without understanding.
@@ -51,6 +52,7 @@ class Scope:
         self.weights: dict[tuple[int, int], np.ndarray] = {}
         self.producers: list[tuple[np.ndarray, Node, str]] = []
         self.least: list[tuple[np.ndarray, int]] = []
+        self.avoided: list[tuple[np.ndarray, int]] = []
         self.fillers: list[tuple[np.ndarray, Node]] = []
         self.left_whole: list[tuple[Node, str]] = []
         self.whole: set[int] = set()
@@ -179,12 +181,38 @@ class Scope:
     def biased(self, bias: Weight | None, vector) -> None:
         """At least two channels stay along the last of a bias's axes.
 
-        Keras adds biases with `ops.add`, which on TensorFlow takes one of
-        shape (heads, 1) for a vector, and where axis 1 of the input is as
-        long as that, for one along axis 1 (`tf.nn.bias_add` with "NCHW").
+        With one, a bias of shape (heads, width) becomes one that Keras may
+        add along another axis; see `added_along`.
         """
         if bias is not None and len(bias.shape) > 1:
             self.keep(vector, 2)
+
+    def added_along(self, node: Node, vector, shape, axis: int) -> None:
+        """A bias is as long as `vector`, and stays where it is added.
+
+        Keras adds biases with `ops.add`, which on TensorFlow takes one with a
+        single axis longer than 1, such as (1, channels, 1, 1) or (heads, 1),
+        for a vector. It adds that along the last axis if that is as long, else
+        along axis 1 if that is as long (`tf.nn.bias_add`). Lengths that the
+        model leaves open cannot be avoided here.
+
+        Args:
+            node: The layer that adds it.
+            vector: The labels along the bias's one axis.
+            shape: Of the tensor that it is added to.
+            axis: The axis of that tensor that it belongs to.
+        """
+        last = len(shape) - 1
+        graph = self.graph
+        by_length = graph.flavour == "keras" and graph.backend == "tensorflow"
+        if vector is None or axis == last or not by_length:
+            return
+        for length in {shape[other] for other in (1, last) if other != axis}:
+            if length == vector.size:
+                why = f"{node.name} adds its bias along an axis as long as it"
+                self.space.freeze(vector, why)
+            elif length is not None and 1 < length < vector.size:
+                self.avoided.append((vector, length))
 
     def tie(self, node: Node, what: str, labels: Labels) -> None:
         """Unites `labels` over all calls of one operation.

@@ -494,7 +494,7 @@ def made_like(operation, config):
     """
     from keras.src.saving.serialization_lib import SafeModeScope
 
-    cls = type(operation)
+    cls = _class_for(operation, config)
     if cls is keras.layers.Lambda:
         functions = {
             "function": operation.function,
@@ -515,6 +515,20 @@ def made_like(operation, config):
     if "name" in late:
         rename(made, late["name"])
     return made
+
+
+def _class_for(operation, config):
+    """The operation's class, or one that does the same by this config.
+
+    `ArraySplit` of a symbolic tensor takes a number of parts only.
+    """
+    from keras.src.ops.numpy import ArraySplit
+    from keras.src.ops.numpy import Split
+
+    cls = type(operation)
+    if cls is ArraySplit and not isinstance(config["indices_or_sections"], int):
+        return Split
+    return cls
 
 
 def rename(layer, name) -> None:

@@ -115,9 +115,8 @@ def _likely(channels, table) -> np.ndarray:
     except TargetError:
         alive = np.ones(channels.unit_count, bool)
         for group in channels.prunable:
-            alive[group.units[max(_kept(group.size, HALF), group.least) :]] = (
-                False
-            )
+            kept = group.allowed(_kept(group.size, HALF))
+            alive[group.units[kept:]] = False
         return alive
 
 

@@ -175,6 +175,8 @@ def _limit(ranking, g) -> str:
         return "one channel, the least,"
     if last <= group.least:
         return f"what its layers need, {group.least} channels,"
+    if last - limits.step(group.size) in group.never:
+        return "a layer, which adds its bias elsewhere with fewer,"
     by_ratio = group.size - int(group.size * limits.max_ratio + 1e-9)
     step = limits.step(group.size)
     if last - step < by_ratio and by_ratio >= limits.min_channels:

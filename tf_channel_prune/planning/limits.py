@@ -87,7 +87,7 @@ class Limits:
         """
         if not isinstance(group, numbers.Integral):
             ladder = self.of(group).ladder(group.size)
-            below = ladder[ladder >= group.least]
+            below = ladder[[group.allowed(n) == n for n in ladder.tolist()]]
             return below if below.size else ladder[:1]
         size = int(group)
         step = self.step(size)

@@ -47,8 +47,8 @@ def _attempt(sparse, masks, groups: list[ChannelGroup], share):
     """The error that pruning these groups leads to, or None."""
     alive = np.ones(masks.channels.unit_count, bool)
     for group in groups:
-        most = max(group.size - group.least, 0)
-        dead = min(int(group.size * share + 0.5), most)
+        left = group.size - int(group.size * share + 0.5)
+        dead = group.size - group.allowed(left)
         # Every unit but a few at even distances, to tell positions apart.
         order = np.argsort(np.arange(group.size) * 0.618 % 1, kind="stable")
         alive[group.units[order[:dead]]] = False

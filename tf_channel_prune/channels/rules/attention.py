@@ -32,6 +32,7 @@ class _HeadsRule(Rule):
             scope.carry(node, f"{name}/kernel", 0, vector)
         heads = self.label_heads(node, scope)
         self.label_widths(node, scope)
+        self._add_narrow(node, scope, inputs)
         axes = self.label_output(node, scope, inputs)
         # A masked output channel has a masked kernel and a masked bias.
         scope.output(node, axes)
@@ -63,6 +64,15 @@ class _HeadsRule(Rule):
                 axes = labels.without(-1)
             for vector in axes.values():
                 scope.space.freeze(vector, f"{node.name} attends over it")
+
+    def _add_narrow(self, node, scope, inputs):
+        """The biases of heads of width 1 are vectors along the heads."""
+        for name, number in self._sources(inputs).items():
+            bias = node.weight(f"{name}/bias")
+            if bias is not None and bias.shape[1] == 1:
+                heads = scope.weights.get((bias.key, 0))
+                shape = (*scope.tensors[number].shape[:-1], *bias.shape)
+                scope.added_along(node, heads, shape, len(shape) - 2)
 
     def project(self, node, scope, names, axis, vector):
         """Carries a vector on kernels (axis counts from the kernel's 0)."""

@@ -33,7 +33,13 @@ def spatial_axes(node, rank: int):
     return [a for a in range(1, rank) if a != channel_axis(node, rank)]
 
 
+def _one_each(node) -> str:
+    return f"{node.name} makes it of one input channel, which stays"
+
+
 def _finish(node, scope, axis, vector):
+    if node.weight("bias") is not None:
+        scope.added_along(node, vector, scope.shape(node), axis)
     axes = {} if vector is None else {axis: vector}
     activated(node, scope, axes, True)
 
@@ -59,7 +65,7 @@ class ConvRule(Rule):
     def _depthwise(self, node, scope, kernel, incoming):
         """One input channel a group: channels pass, groups follow."""
         if incoming is None:
-            return scope.carry(node, kernel, -1, None)
+            return scope.made(node, kernel, -1, _one_each(node))
         times = kernel.shape[-1] // incoming.size
         return scope.carry(node, kernel, -1, np.repeat(incoming, times))
 
@@ -122,9 +128,11 @@ class DepthwiseConvRule(Rule):
         axis, incoming = consume(node, scope, "slides")
         kernel = node.weight("kernel")
         incoming = scope.carry(node, kernel, -2, incoming)
-        vector = None
         if incoming is not None:
             vector = np.repeat(incoming, kernel.shape[-1])
+        else:
+            made = kernel.shape[-2] * kernel.shape[-1]
+            vector = scope.fresh(node, made, _one_each(node))
         vector = scope.carry(node, "bias", 0, vector)
         _finish(node, scope, axis, vector)
 

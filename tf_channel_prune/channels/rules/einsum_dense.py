@@ -81,12 +81,18 @@ class EinsumDenseRule(Rule):
             return None
         named = node.config["bias_axes"]
         # The bias stands at the end of the output, with size 1 elsewhere.
-        symbols = outgoing[len(outgoing) - len(bias.shape) :]
+        before = len(outgoing) - len(bias.shape)
+        symbols = outgoing[before:]
+        long = [axis for axis, size in enumerate(bias.shape) if size > 1]
         for axis, symbol in enumerate(symbols):
             if isinstance(symbol, str) and symbol in named:
                 vector = scope.carry(node, bias, axis, vectors[symbol])
                 if axis == len(bias.shape) - 1:
                     scope.biased(bias, vector)
+                if long == [axis]:
+                    scope.added_along(
+                        node, vector, scope.shape(node), before + axis
+                    )
         return list(named)
 
     def slim(self, node, kept):

@@ -16,13 +16,16 @@ class BatchNormalizationRule(Rule):
         axis = node.config["axis"]
         axis = axis[0] if isinstance(axis, (list, tuple)) else axis
         vector = labels.axis(axis)
+        # A masked channel would count in training, also where the layer is
+        # not trained so far.
+        for other in labels.without(axis).values():
+            scope.space.freeze(other, f"{node.name} takes statistics over it")
         for weight in node.weights:
             scope.carry(node, weight, 0, vector)
         # gamma = beta = 0 make zero of anything; without gamma, a mean of 0
         # does, for an input that is zero.
         zero = node.weight("gamma") is not None or labels.zero
-        others = labels.without(axis)
-        scope.output(node, labels.axes, zero and not others)
+        scope.output(node, labels.axes, zero)
 
 
 _LAYER_SCALE = "src.applications.convnext.LayerScale"
