@@ -135,19 +135,24 @@ def test_a_tf_keras_config_without_a_name(monkeypatch):
         assert [one.name for one in made.layers][1:] == ["a", "own", "z"]
 
 
-@BOTH
-def test_what_a_model_remembers_is_not_touched(kind):
+def remembering(kind):
+    """A model with a layer that keeps its states from batch to batch."""
     inputs = kind.Input(batch_shape=(2, 5, 3))
     x = kind.layers.Dense(8, name="a")(inputs)
     x = kind.layers.LSTM(6, stateful=True, name="m")(x)
-    model = kind.Model(inputs, kind.layers.Dense(2, name="z")(x))
+    return kind.Model(inputs, kind.layers.Dense(2, name="z")(x))
+
+
+def states(model):
+    layer = model.get_layer("m")
+    layer = getattr(layer, "layer", layer)
+    return [np.array(state) for state in layer.states]
+
+
+@BOTH
+def test_what_a_model_remembers_is_not_touched(kind):
+    model = remembering(kind)
     model(np.ones((2, 5, 3), "float32"))
-
-    def states(of):
-        layer = of.get_layer("m")
-        layer = getattr(layer, "layer", layer)
-        return [np.array(state) for state in layer.states]
-
     before = states(model)
     assert any(state.any() for state in before)
     sparse = tcp.prune(model, ratio=0.4, divisor=1)
@@ -156,6 +161,18 @@ def test_what_a_model_remembers_is_not_touched(kind):
     fresh = states(sparse)
     sparse(np.ones((2, 5, 3), "float32"))
     assert any((a != b).any() for a, b in zip(fresh, states(sparse)))
+
+
+@BOTH
+def test_a_sparse_model_that_remembers_is_transformed(kind):
+    sparse = tcp.prune(remembering(kind), ratio=0.4, divisor=1)
+    batch = np.ones((2, 5, 3), "float32")
+    sparse(batch)
+    before = states(sparse)
+    slim = tcp.transform(sparse, samples=batch)
+    for old, new in zip(before, states(sparse)):
+        np.testing.assert_array_equal(old, new)
+    assert not any(state.any() for state in states(slim))
 
 
 def test_a_subclassed_model_that_takes_a_dictionary():

@@ -7,10 +7,7 @@ was read wrongly, would give another model in silence.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-
-import numpy as np
 
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.errors import NoInputsError
@@ -18,7 +15,6 @@ from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import twins
 from tf_channel_prune.graph.amplifying import amplifies
-from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.inputs import on_random_inputs
 from tf_channel_prune.graph.outputs import Reference
 
@@ -41,20 +37,17 @@ def check_copy(graph, copy, keep_whole) -> None:
         VerificationError: If the outputs differ by more than float error.
     """
     model = graph.root.model
-    with _undisturbed(model), _undisturbed(copy):
-        try:
-            reference = on_random_inputs(
-                copy, lambda x: Reference(copy, x), graph
-            )
-        except NoInputsError as error:
-            log.info("The copy of %r is not compared: %s", model.name, error)
-            return
-        found = _difference(reference, model)
-        if found is None or (found.equal and reference.telling):
-            return
-        name, failure = twins.blamed(
-            lambda: _first(graph, copy, keep_whole, reference)
-        )
+    try:
+        reference = on_random_inputs(copy, lambda x: Reference(copy, x), graph)
+    except NoInputsError as error:
+        log.info("The copy of %r is not compared: %s", model.name, error)
+        return
+    found = _difference(reference, model)
+    if found is None or (found.equal and reference.telling):
+        return
+    name, failure = twins.blamed(
+        lambda: _first(graph, copy, keep_whole, reference)
+    )
     if name is not None:
         where = (
             f"given the same inputs, the first layer to differ is {name!r}. If "
@@ -128,44 +121,3 @@ def _opened(graph) -> str | None:
         f"what it does with arrays: {', '.join(map(repr, names[:9]))}. If the "
         "class is your own, its call() must do the same with both"
     )
-
-
-@contextlib.contextmanager
-def _undisturbed(model):
-    """Within it the model may run; what it remembers is then put back.
-
-    A recurrent layer that keeps its states starts at zero, like its copy.
-    """
-    before = []
-    for layer in model._flatten_layers():
-        states = list(_states(layer))
-        for variable in (*_own(layer), *states):
-            before.append((variable, np.array(to_numpy(variable))))
-        for variable in states:
-            variable.assign(np.zeros(variable.shape))
-    try:
-        yield
-    finally:
-        # Backwards: what was noted twice ends as it was noted first.
-        for variable, value in reversed(before):
-            variable.assign(value)
-
-
-def _own(layer):
-    """What a layer may write at inference: no trained weight."""
-    for name in ("_non_trainable_variables", "_non_trainable_weights"):
-        yield from getattr(layer, name, ())
-
-
-def _states(layer):
-    """What a recurrent layer keeps from batch to batch."""
-    if getattr(layer, "stateful", False):
-        yield from _variables(getattr(layer, "states", None))
-
-
-def _variables(value):
-    if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _variables(one)
-    elif hasattr(value, "assign"):
-        yield value

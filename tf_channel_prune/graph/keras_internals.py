@@ -263,6 +263,16 @@ def is_lent(variable) -> bool:
     return getattr(variable, "_value", variable) is None
 
 
+def taken_losses(layer, scope) -> list:
+    """What a layer added to its losses in a scope; it then knows of none.
+
+    It knows them by number, and would take others for them later.
+    """
+    losses = list(scope.losses)
+    layer._clear_losses()
+    return losses
+
+
 def variable_names(layer):
     """`(variable, name)` pairs; a name is the path inside the layer.
 

@@ -10,7 +10,7 @@ import numpy as np
 from tf_channel_prune.errors import NoInputsError
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.inputs import on_random_inputs
-from tf_channel_prune.graph.randomness import same_numbers
+from tf_channel_prune.graph.undisturbed import undisturbed
 
 # Relative to the largest output: float32 sums in another order differ by
 # about 1e-6 a layer; half precision keeps 8 to 11 bits.
@@ -137,7 +137,7 @@ def references(sparse, graph, samples=None) -> list[Reference]:
 def _outputs(model, inputs, call=None):
     if call is None:
         call = functools.partial(model, training=False)
-    with same_numbers(model):
+    with undisturbed(model):
         result = call(inputs)
     flat: list = []
 

@@ -17,9 +17,9 @@ from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph import run
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.randomness import repeated
-from tf_channel_prune.graph.randomness import same_numbers
 from tf_channel_prune.graph.structure import TensorRef
 from tf_channel_prune.graph.structure import map_arguments
+from tf_channel_prune.graph.undisturbed import undisturbed
 
 
 class Unmatched(Exception):
@@ -51,7 +51,7 @@ def first_difference(
         Unmatched: If the two models cannot be compared in this way.
     """
     numbers = _pairs(graph, twin)
-    with same_numbers(twin.root.model):
+    with undisturbed(twin.root.model):
         values = run.run(
             twin,
             run.inputs(twin, inputs),
@@ -69,7 +69,7 @@ def first_difference(
             return to_tensor(expected(value.index))
         return value
 
-    with same_numbers(graph.root.model):
+    with undisturbed(graph.root.model):
         for node in graph.nodes:
             args, kwargs = map_arguments(fill, (node.args, node.kwargs))
             made = run.flat(graph, _alone(graph, node, args, kwargs))

@@ -158,8 +158,11 @@ class ChannelMask(keras.layers.Wrapper):
             (variable, guarded.get(id(variable), variable.value))
             for variable in (*self.layer.variables, *self.masks.values())
         ]
-        with keras.StatelessScope(state_mapping=values) as scope:
+        with keras.StatelessScope(values, collect_losses=True) as scope:
             outputs = self._compute(*args, **kwargs)
+            losses = keras_internals.taken_losses(self.layer, scope)
+        for loss in losses:  # activity regularizers, and the layer's own
+            self.add_loss(loss)
         for variable, before in values:
             after = scope.get_current_value(variable)
             if after is not before:  # statistics, counters, seeds
