@@ -79,6 +79,7 @@ def prune(
     metric=None,
     candidates=16,
     progress=True,
+    keep_optimizer=False,
 ):
     """A sparse copy of a model with at least `ratio` of its cost masked.
 
@@ -134,6 +135,9 @@ def prune(
             is taken instead of that by the curves where it is better by more
             than the standard error; 1 tries none. Defaults to 16.
         progress: Whether to show progress bars. Defaults to True.
+        keep_optimizer: Whether the new model's optimizer has the state of
+            the given one's, with nothing left where weights are masked; for
+            pruning in the middle of a training. Defaults to False.
 
     Raises:
         TargetError: If no allowed plan removes that much.
@@ -167,7 +171,7 @@ def prune(
             plan = planning.Plan.read(plan)
         plan.check_graph(graph_digest(channels.graph))
         alive = plan.alive(channels) & living
-    return make_sparse(channels, alive)
+    return make_sparse(channels, alive, keep_optimizer)
 
 
 def _choose(asked, channels, living, table, criterion, data, loss, trials):

@@ -60,6 +60,10 @@ def trained_sparse(optimizer):
     return sparse
 
 
+def slots_of(model):
+    return optimizers.slots(model.optimizer, model.trainable_variables)
+
+
 def decaying():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.7)
     return keras.optimizers.SGD(schedule, momentum=0.9)
@@ -124,9 +128,7 @@ def test_a_sparse_copy_goes_on_too():
     kernel = masked.get_layer("one").layer.kernel
     found = [
         to_numpy(slot.variable)
-        for slot in optimizers.slots(
-            masked.optimizer, masked.trainable_variables
-        )
+        for slot in slots_of(masked)
         if slot.trained is kernel
     ]
     assert len(found) == 3
@@ -135,6 +137,28 @@ def test_a_sparse_copy_goes_on_too():
     assert int(masked.optimizer.iterations) == 8
     fit(masked, 3)
     Masks(masked).check()
+
+
+@pytest.mark.parametrize("by", ["function", "pruner"])
+def test_pruning_further_keeps_the_averages_of_what_stays(by, tmp_path):
+    sparse = trained_sparse(OPTIMIZERS["adam"]())
+    before = slots_of(sparse)
+    if by == "function":
+        further = tcp.prune(
+            sparse, 0.8, divisor=1, keep_optimizer=True, progress=False
+        )
+    else:
+        pruner = tcp.Pruner(small_model(), workspace=tmp_path)
+        further = pruner.prune(
+            0.8, divisor=1, model=sparse, keep_optimizer=True
+        )
+    assert tcp.sparsity(further) > tcp.sparsity(sparse)
+    assert int(further.optimizer.iterations) == 4
+    for old, new in zip(before, slots_of(further), strict=True):
+        stays = to_numpy(new.trained) != 0
+        np.testing.assert_array_equal(
+            to_numpy(new.variable), np.where(stays, to_numpy(old.variable), 0)
+        )
 
 
 def test_factored_slots_start_anew_with_a_warning():

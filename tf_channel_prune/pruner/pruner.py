@@ -193,6 +193,7 @@ class Pruner:
         divisor="auto",
         allocation=None,
         latency=None,
+        keep_optimizer=False,
     ):
         """A sparse model, by one of `ratio`, `threshold` and `plan`.
 
@@ -223,6 +224,9 @@ class Pruner:
                 `prune`. Defaults to `sensitivity` with an analysis.
             latency: Where latency is a target: the `LatencyTable`, or its
                 file. Defaults to what `measure_latency` measured.
+            keep_optimizer: Whether the new model's optimizer has the state of
+                the given one's, with nothing left where weights are masked.
+                Defaults to False.
 
         Returns:
             A new sparse model; `pruner.plan` says what was done, and
@@ -248,7 +252,7 @@ class Pruner:
             latency,
             told=print,
         )
-        return self._kept(chosen)
+        return self._kept(chosen, keep_optimizer)
 
     def search(
         self,
@@ -341,12 +345,12 @@ class Pruner:
             )
         return self._explanation
 
-    def _kept(self, chosen):
+    def _kept(self, chosen, keep_optimizer=False):
         """The sparse model of a plan that is in the workspace from now on."""
         self.plan_path = chosen.write(self._subject)
         self.plan = chosen.plan
         self._explanation = chosen.explanation
-        return make_sparse(chosen.channels, chosen.alive)
+        return make_sparse(chosen.channels, chosen.alive, keep_optimizer)
 
     def finetune(
         self,
