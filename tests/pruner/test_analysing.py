@@ -187,6 +187,18 @@ def test_a_loss_instead_of_a_score_is_said(pruner, caplog):
     assert "larger must mean better" in caplog.text
 
 
+def test_data_that_the_model_does_not_know_are_said(tmp_path, caplog):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8)])
+    model.add(keras.layers.Dense(1))
+    x = np.ones((8, 4), "float32")
+    data = x, np.zeros((8, 1), "float32")
+    pruner = tcp.Pruner(model, tmp_path, data=data, loss="mse")
+    with caplog.at_level(logging.WARNING):
+        pruner.ana(metric="loss", progress=False)
+    assert "not trained on data like these" in caplog.text
+    assert "larger must mean better" not in caplog.text
+
+
 def test_a_model_that_cannot_be_pruned_fails_before_any_evaluation(
     tmp_path, monkeypatch
 ):

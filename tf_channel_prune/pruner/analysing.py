@@ -15,7 +15,6 @@ from tf_channel_prune.analysis import curves_of
 from tf_channel_prune.analysis import sizes_of
 from tf_channel_prune.analysis import steps
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.graph.data import are_samples_with_targets
 from tf_channel_prune.graph.data import is_read_once
 from tf_channel_prune.graph.data import kept
 from tf_channel_prune.graph.files import write_model
@@ -47,7 +46,7 @@ def measure(
                 subject, evaluate, ratios, criterion, results, progress, jobs
             )
         results.finish(ratios, sizes_of(subject.channels))
-    return _told(curves(results, criterion))
+    return _told(curves(results, criterion), results)
 
 
 def measure_on_data(
@@ -86,7 +85,7 @@ def measure_on_data(
                 )
             log.info("ana scored %s.", effort)
         results.finish(ratios, sizes_of(subject.channels))
-    return _told(curves(results, criterion))
+    return _told(curves(results, criterion), results)
 
 
 def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
@@ -97,10 +96,10 @@ def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
     """
     if _finished(subject, criterion) is not None:
         return  # it rehearsed when it was made
-    if are_samples_with_targets(subject.data):
+    if subject.samples is not None:
         measure_on_data(
             subject,
-            subject.data,
+            subject.samples,
             RATIOS,
             criterion,
             progress,
@@ -254,12 +253,19 @@ def curves(results, criterion=None) -> Sensitivity:
     return dataclasses.replace(made, expected=expected)
 
 
-def _told(sensitivity: Sensitivity) -> Sensitivity:
-    if sensitivity.rises:
-        log.warning(
-            "Most scores of the analysis are above the baseline: larger "
-            "must mean better. If evaluate returns a loss, return -loss."
+def _told(sensitivity: Sensitivity, results) -> Sensitivity:
+    if not sensitivity.rises:
+        return sensitivity
+    if results.origin["scoring"] == "evaluate":
+        why = (
+            "larger must mean better. If evaluate returns a loss, return -loss."
         )
+    else:
+        why = (
+            "the model is not trained on data like these, or its loss is "
+            "another one."
+        )
+    log.warning("Most scores of the analysis are above the baseline: %s", why)
     return sensitivity
 
 

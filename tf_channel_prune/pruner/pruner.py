@@ -113,7 +113,8 @@ class Pruner:
             progress: Whether to show a progress bar. Defaults to True.
             data: Instead of `evaluate`: samples with targets, as arrays
                 `(x, y)` or batches of them; held-out ones, or training
-                samples augmented as in training.
+                samples augmented as in training. Without both, the pruner's
+                are used, if it has targets too.
             metric: With `data`: `accuracy`, `loss` (negative, so that larger
                 is better), or a function of `(y, y_pred)` that gives one
                 number a sample, larger for better. Defaults to `accuracy`.
@@ -132,6 +133,8 @@ class Pruner:
                 seconds), if `evaluate` raises or gives no finite number, or
                 if another process is using the workspace.
         """
+        if data is None and evaluate is None:
+            data = self._subject.samples
         if data is None:
             return analysing.measure(
                 self._subject, evaluate, ratios, criterion, progress, jobs

@@ -16,6 +16,7 @@ from tf_channel_prune.channels import as_patterns
 from tf_channel_prune.cost import CostTable
 from tf_channel_prune.cost.latency_table import as_table
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.data import are_samples_with_targets
 from tf_channel_prune.graph.digests import graph_digest
 from tf_channel_prune.graph.digests import text_digest
 from tf_channel_prune.graph.digests import weights_digest
@@ -90,6 +91,11 @@ class Subject:
         """
         loss = self.loss if loss is None else loss
         return criteria.scores(channels, criterion, self.data, loss)
+
+    @property
+    def samples(self):
+        """The data, if an analysis can score on them; else None."""
+        return self.data if are_samples_with_targets(self.data) else None
 
     @property
     def latency_path(self) -> pathlib.Path:
