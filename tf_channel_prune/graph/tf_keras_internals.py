@@ -462,4 +462,9 @@ def optimizer_to_copy(model):
     """The optimizer that a copy should have; None where there is none."""
     if not getattr(model, "_is_compiled", False) or model.optimizer is None:
         return None
-    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    given = model._compile_config.config["optimizer"]
+    # A loss scale that Keras added by itself is added again.
+    if inner is None or hasattr(given, "inner_optimizer"):
+        return model.optimizer
+    return inner

@@ -17,6 +17,7 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
 from tf_channel_prune.criteria.slices import coupled
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.masking.callback import Callback
 
@@ -76,7 +77,7 @@ class SparsityLearning(Callback):
         return weight.key in self._trained
 
     def _shrink(self):
-        rate = to_numpy(self.model.optimizer.learning_rate)
+        rate = to_numpy(optimizers.learning_rate(self.model.optimizer))
         self.shrink(float(rate) * self._now * self._waiting)
         self._waiting = 0
 
