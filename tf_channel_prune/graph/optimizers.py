@@ -87,6 +87,18 @@ def learning_rate(optimizer):
     return rate(optimizer.iterations) if callable(rate) else rate
 
 
+def batches_seen(optimizer) -> int:
+    """How many batches an optimizer was given the gradients of.
+
+    Where gradients accumulate, the public `iterations` counts updates. In
+    graphs of TensorFlow the end of data whose size is not known counts as a
+    batch, so there may be one too many an epoch.
+    """
+    found = [getattr(part, "_iterations", None) for part in _parts(optimizer)]
+    counts = [int(to_numpy(count)) for count in found if count is not None]
+    return max(counts, default=0)
+
+
 def is_built(optimizer) -> bool:
     """Whether an optimizer has its slots."""
     if optimizer is None:
