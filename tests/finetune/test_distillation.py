@@ -6,6 +6,7 @@ import pytest
 import tf_keras
 
 import tf_channel_prune as tcp
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune import finetune
 from tf_channel_prune.finetune import train_by
 from tf_channel_prune.finetune.distillation import output_kind
@@ -88,6 +89,52 @@ def test_a_model_of_several_outputs_is_taught():
     model = net(heads=2)
     found = trained(model, (x, [y, 1 - y]), distill=net(heads=2))
     assert not same(found, trained(model, (x, [y, 1 - y])))
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_features_under_mixed_precision(kind, policy):
+    """A head in float32 beside features in half precision."""
+    layers = kind.layers
+    model = kind.Sequential(
+        [
+            layers.Input((6,)),
+            layers.Dense(8, dtype=policy, name="one"),
+            layers.BatchNormalization(dtype=policy, name="norm"),
+            layers.Dense(3, dtype="float32", name="head"),
+        ]
+    )
+    loss = getattr(kind.losses, ENTROPY)(from_logits=True)
+    model.compile("sgd", loss)
+    sparse = tcp.prune(model, 0.3)
+    how = {"teacher": model, "features": ["one", "norm"]}
+    one, other = (
+        trained(sparse, distill=tcp.Distill(**how, features_weight=weight))
+        for weight in (0.0, 1.0)
+    )
+    assert not same(one, other)
+    assert np.isfinite(other.get_weights()[0]).all()
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+@pytest.mark.parametrize(
+    ("name", "said"), [("haed0", "like 'head0'"), ("?", "like '")]
+)
+def test_features_that_do_not_exist(kind, name, said):
+    teach = tcp.Distill(net(kind), features=[name])
+    with pytest.raises(PruningError, match="no such layer") as error:
+        trained(net(kind), distill=teach)
+    assert repr(name) in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+def test_features_that_will_not_do(kind):
+    large = net(kind)
+    small = tcp.transform(tcp.prune(large, 0.5))
+    small.compile("sgd", large.loss)
+    name = small.layers[1].name
+    with pytest.raises(PruningError, match="kept their channels"):
+        trained(small, distill=tcp.Distill(large, features=[name]))
 
 
 @pytest.mark.parametrize("kind", [keras, tf_keras])

@@ -3,23 +3,29 @@
 import keras
 import numpy as np
 import pytest
+import tf_keras
 
 import tf_channel_prune as tcp
 from tf_channel_prune import callbacks
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import flavours
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.masking.sparsity_learning import factors
 
+BOTH = pytest.mark.parametrize(
+    "kind", [keras, tf_keras], ids=lambda k: k.__name__
+)
 
-def small_model():
-    keras.utils.set_random_seed(1)
-    model = keras.Sequential(
+
+def small_model(kind=keras):
+    kind.utils.set_random_seed(1)
+    model = kind.Sequential(
         [
-            keras.Input((4,)),
-            keras.layers.Dense(4, name="one"),
-            keras.layers.BatchNormalization(name="norm"),
-            keras.layers.ReLU(name="relu"),
-            keras.layers.Dense(2, name="head"),
+            kind.Input((4,)),
+            kind.layers.Dense(4, name="one"),
+            kind.layers.BatchNormalization(name="norm"),
+            kind.layers.ReLU(name="relu"),
+            kind.layers.Dense(2, name="head"),
         ]
     )
     model.get_layer("norm").gamma.assign([1.0, -0.5, 0.02, 2.0])
@@ -28,9 +34,10 @@ def small_model():
 
 def fit(model, callback, epochs=1, rate=0.1, batches=5):
     """Training in which the loss moves nothing."""
+    kind = flavours.library(model)
     model.compile(
-        keras.optimizers.SGD(rate),
-        lambda y, p: 0.0 * keras.ops.sum(p, axis=-1),
+        kind.optimizers.SGD(rate),
+        lambda y, p: 0.0 * kind.losses.mean_squared_error(y, p),
         jit_compile=False,
     )
     x = np.zeros((2 * batches, 4), "float32")
@@ -64,6 +71,50 @@ def test_what_will_stay_does_not_shrink():
     model = small_model()
     with pytest.raises(PruningError, match="no normalisation scales"):
         fit(model, callbacks.SlimmingL1(0.1, exclude=["one"]))
+
+
+@BOTH
+@pytest.mark.parametrize("sparse", [False, True])
+def test_frozen_scales_stay(kind, sparse):
+    """The layer before may train, or be frozen with its normalisation."""
+    model = small_model(kind)
+    model.get_layer("norm").trainable = False
+    model = tcp.make_sparse(model) if sparse else model
+    before = [to_numpy(w).copy() for w in model.get_layer("norm").weights]
+    fit(model, callbacks.GroupSparsity(0.1))
+    with pytest.raises(PruningError, match="frozen: set trainable"):
+        fit(model, callbacks.SlimmingL1(0.1))
+    for old, new in zip(before[:2], model.get_layer("norm").weights):
+        np.testing.assert_array_equal(old, to_numpy(new))
+
+
+@BOTH
+def test_scales_beside_frozen_ones_shrink(kind):
+    inner = small_model(kind)
+    again = kind.layers.BatchNormalization(name="again")
+    model = kind.Sequential(
+        [
+            kind.Input((4,)),
+            *inner.layers[:3],
+            kind.layers.Dense(3, name="two"),
+            again,
+            kind.layers.Dense(2, name="last"),
+        ]
+    )
+    inner.get_layer("norm").trainable = False
+    fit(model, callbacks.SlimmingL1(0.1))
+    gamma = to_numpy(model.get_layer("norm").gamma)
+    np.testing.assert_allclose(gamma, [1.0, -0.5, 0.02, 2.0])
+    np.testing.assert_allclose(to_numpy(again.gamma), 0.95, atol=1e-6)
+
+
+@BOTH
+def test_nothing_that_trains_is_refused(kind):
+    model = small_model(kind)
+    for name in ("one", "norm", "head"):
+        model.get_layer(name).trainable = False
+    with pytest.raises(PruningError, match="no weights that train"):
+        fit(model, callbacks.GroupSparsity(0.1))
 
 
 def test_factors():

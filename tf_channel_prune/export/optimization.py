@@ -7,6 +7,7 @@ import re
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.export.conversion import to_tf_keras
+from tf_channel_prune.graph.kinds import kinds_of
 
 _log = logging.getLogger("tf_channel_prune")
 
@@ -87,10 +88,10 @@ def _supported(layer) -> bool:
     )
 
     registry = default_8bit.default_8bit_quantize_registry
-    kind = type(layer).__name__
+    kind = kinds_of(type(layer))[0]
     if kind == "BatchNormalization":
         before = layer.inbound_nodes[0].inbound_layers
-        return type(before).__name__ in _FOLDING
+        return kinds_of(type(before))[0] in _FOLDING
     return (
         kind in _TRANSFORMED
         or registry.Default8BitQuantizeRegistry().supports(layer)

@@ -7,6 +7,7 @@ small model with its own train step does it there.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from typing import Any
 
@@ -150,13 +151,47 @@ def distiller(student, teacher, settings: Distill, optimizer):
         teacher: A model of its own for this: it is frozen.
         settings: See `Distill`.
         optimizer: A fresh optimizer.
+
+    Raises:
+        PruningError: If `settings.features` names layers that will not do.
     """
+    for name in settings.features:
+        _check_feature(student, teacher, name)
     compiled = optimizers.compile_arguments(student)
     if flavours.flavour(student) == "tf_keras":
         from tf_channel_prune.finetune import distillation_tf_keras as own
     else:
         from tf_channel_prune.finetune import distillation_keras as own
     return own.distiller(student, teacher, settings, optimizer, compiled)
+
+
+def _check_feature(student, teacher, name):
+    own, theirs = (_output_shape(model, name) for model in (student, teacher))
+    if own != theirs:
+        raise PruningError(
+            f"features={name!r}: the layer's output is {own} in the "
+            f"student and {theirs} in the teacher. Distil features into "
+            "the sparse model, or from layers that kept their channels."
+        )
+
+
+def _output_shape(model, name):
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names) or names
+        more = ", ..." if len(near) > 5 else ""
+        raise PruningError(
+            f"features={name!r}: model {model.name!r} has no such layer; name "
+            f"one of its own, like {', '.join(map(repr, near[:5]))}{more}."
+        )
+    try:
+        return tuple(model.get_layer(name).output.shape)
+    except (AttributeError, ValueError) as error:
+        raise PruningError(
+            f"features={name!r}: the layer of model {model.name!r} has "
+            "several outputs, or is called several times; name one with a "
+            "single output."
+        ) from error
 
 
 def output_kind(loss) -> str:

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 from keras import tree
 
-from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.distillation import output_kind
 
 
@@ -15,7 +14,6 @@ def distiller(student, teacher, settings, optimizer, compiled):
     library = keras.distillation
     losses = [_on_outputs(student, settings, compiled.get("loss"))]
     for name in settings.features:
-        _check_feature(student, teacher, name)
         losses.append(library.FeatureDistillation("mse", name, name))
     weights = [1.0] + [settings.features_weight] * len(settings.features)
     model = _Distiller(teacher, student, losses, weights, settings.weight)
@@ -99,22 +97,4 @@ class _ProbabilitiesDistillation(keras.distillation.LogitsDistillation):
             tree.map_structure(log, teacher_outputs),
             tree.map_structure(log, student_outputs),
             **kwargs,
-        )
-
-
-def _check_feature(student, teacher, name):
-    shapes = []
-    for model in (student, teacher):
-        try:
-            shapes.append(tuple(model.get_layer(name).output.shape))
-        except ValueError as error:
-            raise PruningError(
-                f"features={name!r}: model {model.name!r} has no such layer, "
-                f"or it has several outputs ({error})."
-            ) from error
-    if shapes[0] != shapes[1]:
-        raise PruningError(
-            f"features={name!r}: the layer's output is {shapes[0]} in the "
-            f"student and {shapes[1]} in the teacher. Distil features into "
-            "the sparse model, or from layers that kept their channels."
         )

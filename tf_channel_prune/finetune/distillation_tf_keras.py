@@ -51,14 +51,15 @@ class _Distiller(tf_keras.Model):
         share = self.settings.weight
         with tf.GradientTape() as tape:
             said, *found = tf.nest.flatten(self._both[0](x, training=True))
-            loss = (1 - share) * self.compiled_loss(
+            own = self.compiled_loss(
                 y, said, weight, regularization_losses=self.student.losses
             )
-            extra = self._difference(taught, said)
+            extra = self._difference(_full(taught), _full(said))
             for one, other in zip(wanted, found):
-                error = tf.reduce_mean(tf.square(one - other))
+                error = tf.reduce_mean(tf.square(_full(one) - _full(other)))
+                error = tf.cast(error, extra.dtype)
                 extra += self.settings.features_weight * error
-            loss += share * extra
+            loss = share * extra + (1 - share) * tf.cast(own, extra.dtype)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return {"loss": loss}
 
@@ -76,6 +77,11 @@ class _Distiller(tf_keras.Model):
                 tf.nn.softmax(taught / heat), tf.nn.softmax(said / heat)
             )
         )
+
+
+def _full(x):
+    """Half precision as float32: with mixed precision layers differ in it."""
+    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 
 def _with_features(model, settings):

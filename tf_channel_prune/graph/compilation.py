@@ -55,12 +55,17 @@ def compile_like(internals, old, new) -> None:
 
 def _optimizer(internals, optimizer):
     """An optimizer with the same settings, and the very same schedule."""
-    schedule = getattr(optimizer, "_learning_rate", None)
+    # Where it is in an optimizer of `tf_keras.optimizers.legacy`.
+    hyper = getattr(optimizer, "_hyper", None) or {}
+    schedule = getattr(optimizer, "_learning_rate", hyper.get("learning_rate"))
     schedules = internals.kind.optimizers.schedules
     if not isinstance(schedule, schedules.LearningRateSchedule):
         return _again(internals, optimizer)
     # A schedule needs no config to train with, and few have one.
-    twin = altered(optimizer, _learning_rate=0.0)
+    if hyper:
+        twin = altered(optimizer, _hyper={**hyper, "learning_rate": 0.0})
+    else:
+        twin = altered(optimizer, _learning_rate=0.0)
     config = {**twin.get_config(), "learning_rate": schedule}
     return made_by(type(optimizer).from_config, internals, twin, config)
 

@@ -483,19 +483,6 @@ def _copy_unseen(old, new) -> None:
                 vars(b)[name].assign(value)
 
 
-def without_build_config(config):
-    """A config without the stale shapes that Keras stores beside layers."""
-    if isinstance(config, dict):
-        return {
-            key: without_build_config(value)
-            for key, value in config.items()
-            if key != "build_config"
-        }
-    if isinstance(config, (list, tuple)):
-        return type(config)(without_build_config(v) for v in config)
-    return config
-
-
 def made_like(operation, config):
     """A layer or operation like another, from its changed config.
 

@@ -3,7 +3,9 @@
 Keras keeps an optimizer's *slots* (momentum, Adam's moments, averages of
 weights, accumulated gradients) in lists parallel to the trained variables, one
 list a kind, as private attributes whose names differ from class to class. This
-module finds them by their shape. Checked on Keras 3.15.1 and tf_keras 2.21.
+module finds them by their shape. Those of `tf_keras.optimizers.legacy` have a
+dictionary of slots by variable instead, and their rates are no variables of
+theirs. Checked on Keras 3.15.1 and tf_keras 2.21.
 """
 
 from __future__ import annotations
@@ -47,6 +49,9 @@ def slots(optimizer, trained) -> list[Slot]:
     """
     found = []
     for part in _parts(optimizer):
+        if _is_legacy(part):
+            found += _legacy_slots(part, trained)
+            continue
         known = list(getattr(part, "_trainable_variables", None) or trained)
         for kind, listed in _lists(part, len(known)):
             found += [
@@ -68,20 +73,47 @@ def variables(optimizer) -> list:
     if optimizer is None:
         return []
     listed = optimizer.variables
-    return list(listed() if callable(listed) else listed)
+    listed = list(listed() if callable(listed) else listed)
+    for part in filter(_is_legacy, _parts(optimizer)):
+        rates = sorted(part._hyper.items())
+        listed += [value for _, value in rates if hasattr(value, "assign")]
+    return listed
+
+
+def learning_rate(optimizer):
+    """The rate of the next step: a tensor, a variable or a number."""
+    rate = optimizer.learning_rate
+    # A legacy optimizer gives the schedule itself.
+    return rate(optimizer.iterations) if callable(rate) else rate
+
+
+def batches_seen(optimizer) -> int:
+    """How many batches an optimizer was given the gradients of.
+
+    Where gradients accumulate, the public `iterations` counts updates. In
+    graphs of TensorFlow the end of data whose size is not known counts as a
+    batch, so there may be one too many an epoch.
+    """
+    found = [getattr(part, "_iterations", None) for part in _parts(optimizer)]
+    counts = [int(to_numpy(count)) for count in found if count is not None]
+    return max(counts, default=0)
 
 
 def is_built(optimizer) -> bool:
     """Whether an optimizer has its slots."""
     if optimizer is None:
         return False
+    if _is_legacy(optimizer):
+        return bool(variables(optimizer))
     # tf_keras has no public attribute for it.
     return bool(getattr(optimizer, "built", getattr(optimizer, "_built", 0)))
 
 
 def build(optimizer, trained) -> None:
     """Makes the slots, unless they are there."""
-    if not is_built(optimizer):
+    if _is_legacy(optimizer):
+        optimizer._create_all_weights(list(trained))
+    elif not is_built(optimizer):
         optimizer.build(list(trained))
 
 
@@ -112,6 +144,21 @@ def _parts(optimizer):
     if several:
         return [part for each in several for part in _parts(each)]
     return [optimizer]
+
+
+def _is_legacy(optimizer) -> bool:
+    """Whether it is of `tf_keras.optimizers.legacy`, or wraps such a one."""
+    return hasattr(optimizer, "get_slot_names")
+
+
+def _legacy_slots(optimizer, trained):
+    for kind in optimizer.get_slot_names():
+        for variable in trained:
+            try:
+                slot = optimizer.get_slot(variable, kind)
+            except KeyError:  # it was not trained so far
+                continue
+            yield Slot(variable, kind, slot)
 
 
 def _lists(optimizer, count):

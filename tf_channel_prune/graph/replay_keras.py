@@ -14,6 +14,7 @@ from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import keras_internals
 from tf_channel_prune.graph import variables
 from tf_channel_prune.graph.compilation import compile_like
+from tf_channel_prune.graph.configs import without_build_config
 from tf_channel_prune.graph.initial_values import InitialValues
 from tf_channel_prune.graph.names import joined
 from tf_channel_prune.graph.read_keras import weights_of
@@ -233,7 +234,7 @@ class Builder:
         """The value of a variable, held by a layer of the new model."""
         layer = self.operations.get(id(node.operation))
         if layer is None:
-            config = self.internals.without_build_config(config)
+            config = without_build_config(config)
             config["name"] = self._name(node)
             layer = self.holding.made(config)
             self._fill(node, layer)
@@ -264,7 +265,7 @@ class Builder:
         return new, new(*args, **kwargs)
 
     def _made(self, node, config):
-        config = self.internals.without_build_config(config)
+        config = without_build_config(config)
         name = self._name(node)
         # Keras leaves it out where the constructor does not take it.
         late = "name" not in config

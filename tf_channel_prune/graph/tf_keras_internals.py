@@ -20,6 +20,7 @@ from tf_keras.src.mixed_precision.autocast_variable import AutoCastVariable
 
 from tf_channel_prune.errors import UnsupportedModelError
 from tf_channel_prune.graph import tf_untouched
+from tf_channel_prune.graph.kinds import kinds_of
 from tf_channel_prune.graph.opening import OpenedModel
 from tf_channel_prune.graph.own_objects import made_by
 from tf_channel_prune.graph.structure import map_arguments
@@ -262,9 +263,10 @@ def variable_names(layer):
 
 def _name_variables(layer, prefix, names):
     taken = set(names.values())
+    same = next(filter(None, map(_SAME_NAMES.get, kinds_of(type(layer)))), {})
     for variable in layer._trainable_weights + layer._non_trainable_weights:
         last = variable.name.rsplit("/", 1)[-1].split(":")[0]
-        text = prefix + _SAME_NAMES.get((type(layer).__name__, last), last)
+        text = prefix + same.get(last, last)
         while text in taken:
             text += "_"
         taken.add(text)
@@ -273,10 +275,10 @@ def _name_variables(layer, prefix, names):
         _name_variables(inner, f"{prefix}{inner.name}/", names)
 
 
-# Weights that Keras 3 gives another name.
+# Weights that Keras 3 gives another name, by the kind of their layer.
 _SAME_NAMES = {
-    ("DepthwiseConv1D", "depthwise_kernel"): "kernel",
-    ("DepthwiseConv2D", "depthwise_kernel"): "kernel",
+    "DepthwiseConv1D": {"depthwise_kernel": "kernel"},
+    "DepthwiseConv2D": {"depthwise_kernel": "kernel"},
 }
 
 
@@ -407,11 +409,6 @@ def build_for(layer, args, kwargs) -> None:
     layer._inbound_nodes.clear()
 
 
-def without_build_config(config):
-    """Configs of tf_keras hold no stale shapes."""
-    return config
-
-
 def unwrapped(operation):
     """The layer inside one of this package's mask holders, else itself."""
     if getattr(operation, "holds_channel_masks", False):
@@ -465,4 +462,9 @@ def optimizer_to_copy(model):
     """The optimizer that a copy should have; None where there is none."""
     if not getattr(model, "_is_compiled", False) or model.optimizer is None:
         return None
-    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    given = model._compile_config.config["optimizer"]
+    # A loss scale that Keras added by itself is added again.
+    if inner is None or hasattr(given, "inner_optimizer"):
+        return model.optimizer
+    return inner

@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from tf_channel_prune.graph import keras_internals
+from tf_channel_prune.graph.kinds import kinds_of
 
 _EQUATION = re.compile(r"a,(\w+)->a\1")
 
@@ -114,20 +115,24 @@ def held(nodes) -> tuple[dict[int, object], set[int]]:
     """
     ends, inside = {}, set()
     for end in nodes:
-        if type(end.operation).__name__ != "Squeeze":
+        if not _is(end, "Squeeze"):
             continue
         layer_node = keras_internals.node_of(end.input_tensors[0])
         if layer_node is None or not _holds(layer_node.operation):
             continue
         ones = keras_internals.node_of(layer_node.input_tensors[0])
-        if ones is None or type(ones.operation).__name__ != "OnesLike":
+        if ones is None or not _is(ones, "OnesLike"):
             continue
         take = keras_internals.node_of(ones.input_tensors[0])
-        if take is None or type(take.operation).__name__ != "Take":
+        if take is None or not _is(take, "Take"):
             continue
         ends[id(end)] = layer_node
         inside |= {id(layer_node), id(ones), id(take)}
     return ends, inside
+
+
+def _is(keras_node, name) -> bool:
+    return kinds_of(type(keras_node.operation))[0] == f"ops.{name}"
 
 
 def _holds(operation) -> bool:

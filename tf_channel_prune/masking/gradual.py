@@ -9,6 +9,7 @@ import numpy as np
 
 from tf_channel_prune import criteria
 from tf_channel_prune.cost import CostTable
+from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.masking.callback import Callback
@@ -63,11 +64,16 @@ class GradualPruning(Callback):
 
     Attributes:
         step: Batches so far, over all fits that the callback served. A fit
-            that starts at a later epoch is taken to be resumed.
+            that starts at a later epoch (`initial_epoch`) is taken to be
+            resumed: after so many epochs of the steps that `fit` knows of,
+            or, with data of unknown size, after the batches that the
+            optimizer counts since it was made (on TensorFlow up to one too
+            many an epoch). May be set before `fit`.
 
     Raises:
         TargetError: When training starts, if the schedule's last ratio
             cannot be reached.
+        PruningError: When training is resumed, if its step is not known.
     """
 
     def __init__(
@@ -117,9 +123,26 @@ class GradualPruning(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.step == 0 and self._seen < 0 and epoch:
-            self.step = epoch * (self.params.get("steps") or 0)
-            self._seen = self.step - 1
+            self._resume(epoch)
         self._epoch_start = self.step
+
+    def _resume(self, epoch):
+        """Goes on at the step with which an epoch starts."""
+        steps = self.params.get("steps")
+        if steps:
+            self.step = epoch * steps
+            self._seen = self.step - 1
+            return
+        self.step = optimizers.batches_seen(self.model.optimizer)
+        # It may be one too many an epoch: nothing that was due is left out.
+        self._seen = self.step - 1 - epoch
+        if not self.step:
+            raise PruningError(
+                "GradualPruning does not know at which step of its schedule "
+                f"epoch {epoch + 1} starts: the data do not tell their size "
+                "and the optimizer is new. Give fit steps_per_epoch=, or set "
+                "the callback's step before."
+            )
 
     def on_train_batch_begin(self, batch, logs=None):
         # Where several steps are run at once, one in between may be due.

@@ -3,7 +3,8 @@
 Both callbacks shrink weights beside the optimizer, as decoupled weight decay
 does (Loshchilov and Hutter, ICLR 2019): by the learning rate times a strength,
 every few batches, so that momentum and Adam's moments stay those of the loss.
-They serve dense and sparse models, any optimizer and any backend.
+They serve dense and sparse models, any optimizer and any backend. What is
+frozen (`trainable = False`) stays as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tf_channel_prune.channels import Channels
 from tf_channel_prune.channels import understood
 from tf_channel_prune.criteria.slices import coupled
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph import optimizers
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.masking.callback import Callback
 
@@ -49,6 +51,8 @@ class SparsityLearning(Callback):
     def on_train_begin(self, logs=None):
         graph = graphs.read(self.pruned, understood)
         self._channels = Channels(graph, self.exclude)
+        # In tf_keras a layer says what trains, not the variable.
+        self._trained = {id(v) for v in self.pruned.trainable_variables}
         self._waiting = 0
         self._last = -1
 
@@ -68,8 +72,12 @@ class SparsityLearning(Callback):
         if self._waiting:
             self._shrink()
 
+    def trains(self, weight) -> bool:
+        """Whether training moves a weight at all."""
+        return weight.key in self._trained
+
     def _shrink(self):
-        rate = to_numpy(self.model.optimizer.learning_rate)
+        rate = to_numpy(optimizers.learning_rate(self.model.optimizer))
         self.shrink(float(rate) * self._now * self._waiting)
         self._waiting = 0
 
@@ -92,8 +100,8 @@ class SlimmingL1(SparsityLearning):
     "Learning Efficient Convolutional Networks through Network Slimming" (Liu
     et al., ICCV 2017, equation 1), by its proximal step: a scale moves
     towards zero by `learning rate * strength` a batch and stops there. Only
-    scales of channels that can be pruned shrink. Rank by the criterion
-    `bn_scale` afterwards.
+    scales that train, of channels that can be pruned, shrink. Rank by the
+    criterion `bn_scale` afterwards.
 
     Example:
 
@@ -118,6 +126,13 @@ class SlimmingL1(SparsityLearning):
             raise PruningError(
                 f"Model {self.pruned.name!r} has no normalisation scales of "
                 "channels that can be pruned: use GroupSparsity."
+            )
+        self._scales = [pair for pair in self._scales if self.trains(pair[0])]
+        if not self._scales:
+            raise PruningError(
+                f"The normalisation scales of model {self.pruned.name!r} are "
+                "frozen: set trainable = True on their layers and compile "
+                "again, or use GroupSparsity."
             )
 
     def shrink(self, amount):
@@ -164,9 +179,15 @@ class GroupSparsity(SparsityLearning):
         self._axes: dict[int, list] = {}
         for (key, axis), units in self._channels.weight_units.items():
             weight = self._channels.graph.weights[key]
-            if weight.trainable and gamma[units].any():
+            if self.trains(weight) and gamma[units].any():
                 pairs = self._axes.setdefault(key, [])
                 pairs.append((axis, gamma[units]))
+        if not self._axes:
+            raise PruningError(
+                f"Model {self.pruned.name!r} has no weights that train of "
+                "channels that can be pruned: set trainable = True on their "
+                "layers and compile again."
+            )
 
     def shrink(self, amount):
         for key, axes in self._axes.items():

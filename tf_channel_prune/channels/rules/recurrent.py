@@ -33,7 +33,17 @@ GATES = {
     "ConvLSTM2D": 4,
     "ConvLSTM3D": 4,
 }
+# Those over vectors.
+_IN_SEQUENCE = ("LSTM", "GRU", "SimpleRNN")
 CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "SimpleRNN"}
+
+
+def kind_of(layer, known) -> str | None:
+    """The most specific kind of a layer, or a cell, that is in `known`.
+
+    Its config has a bare name, which a class of the user's may share.
+    """
+    return next((k for k in kinds_of(type(layer)) if k in known), None)
 
 
 def runs_plain_cells(layer) -> bool:
@@ -192,16 +202,17 @@ class CellRule(RecurrentRule):
     """`RNN(cell)` over one of Keras' own cells; others stay whole."""
 
     def label(self, node, scope):
-        kind = node.config["cell"]["class_name"]
-        if kind not in CELLS:
+        cell = node.operation.cell
+        if kind_of(cell, CELLS) is None:
+            kind = type(cell).__name__
             scope.freeze(node, f"{node.name} runs a {kind}, which has no rule")
             return
         super().label(node, scope)
 
     def _cell(self, node):
-        cell = node.config["cell"]
-        kind = CELLS[cell["class_name"]]
-        return _Cell(node, kind, node.operation.cell, cell["config"])
+        cell = node.operation.cell
+        kind = CELLS[kind_of(cell, CELLS)]
+        return _Cell(node, kind, cell, node.config["cell"]["config"])
 
     def slim(self, node, kept):
         cell = copy.deepcopy(node.config["cell"])
@@ -253,10 +264,12 @@ class BidirectionalRule(_RecurrentRule):
     """
 
     def label(self, node, scope):
-        if self._kind(node) not in GATES or self._convolves(node):
-            kind = node.config["layer"]["class_name"]
-            scope.freeze(node, f"{node.name} wraps a {kind}, which has no rule")
-            return
+        for layer in self._layers(node):
+            if kind_of(layer, _IN_SEQUENCE) is None:
+                kind = type(layer).__name__
+                why = f"{node.name} wraps a {kind}, which has no rule"
+                scope.freeze(node, why)
+                return
         incoming = self.incoming(node, scope, -1)
         states = self.states(node, scope)
         half = len(states) // 2
@@ -283,11 +296,8 @@ class BidirectionalRule(_RecurrentRule):
             axes = {} if vector is None else {last: vector}
             scope.output(node, axes, zero, position)
 
-    def _kind(self, node) -> str:
-        return node.config["layer"]["class_name"]
-
-    def _convolves(self, node) -> bool:
-        return self._kind(node).startswith("Conv")
+    def _layers(self, node):
+        return node.operation.forward_layer, node.operation.backward_layer
 
     def _parts(self, node):
         """Config keys of the two layers; the second may be left out."""
@@ -302,11 +312,10 @@ class BidirectionalRule(_RecurrentRule):
                 starts.append(start)
         config = node.config
         backward = config.get("backward_layer") or config["layer"]
-        layers = (node.operation.forward_layer, node.operation.backward_layer)
         return [
-            _Cell(node, part["class_name"], layer, part["config"], start)
+            _Cell(node, kind_of(layer, GATES), layer, part["config"], start)
             for part, layer, start in zip(
-                (config["layer"], backward), layers, starts
+                (config["layer"], backward), self._layers(node), starts
             )
         ]
 
