@@ -276,6 +276,7 @@ class _Job:
                 given = given() if callable(given) else list(given)
                 library = flavours.library(student)
                 saver.dataset = stream.dataset(library, first)
+                saver.prepare(first)  # Keras reads before the epoch begins
                 with _training(recipe):
                     trainer.fit(
                         saver.dataset,

@@ -50,16 +50,19 @@ class Saver(Callback):
             self.advance(f"{self.name}: done before")
         return self.done["epoch"]
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.monotonic()
-        self._read_from(epoch)
+    def prepare(self, epoch) -> None:
+        """Makes the data and random generators those of an epoch."""
+        if hasattr(self.dataset, "epoch"):
+            self.dataset.epoch = epoch
         library = flavours.library(self.student)
         library.utils.set_random_seed((self.job.seed * 7919 + epoch) % 2**31)
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+        self.prepare(epoch)
+
     def on_epoch_end(self, epoch, logs=None):
         model = self.model  # on JAX, brings the values back
-        # tf_keras reads ahead before it says that the next epoch begins.
-        self._read_from(epoch + 1)
         self.done["seconds"] += time.monotonic() - self._start
         self.done["epoch"] = epoch + 1
         self.done["history"].append(
@@ -72,10 +75,8 @@ class Saver(Callback):
                 self.best.save(self.student, None)
         self.state.save(self.student, model.optimizer, **self.done)
         self.advance(f"{self.name}: epoch {epoch + 1}")
-
-    def _read_from(self, epoch):
-        if hasattr(self.dataset, "epoch"):
-            self.dataset.epoch = epoch
+        # tf_keras reads ahead before it says that the next epoch begins.
+        self.prepare(epoch + 1)
 
     def finish(self, optimizer) -> None:
         """Evaluates what is kept, and writes that."""
