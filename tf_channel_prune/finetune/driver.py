@@ -43,16 +43,16 @@ class Trial:
 
     Attributes:
         recipe: The recipe, or the name of the function that trained.
-        score: On the validation data; -inf if training diverged, None if
-            nothing was evaluated.
+        score: On the validation data; -inf if training diverged (its loss is
+            not finite), None if nothing was evaluated.
         seconds: Of training, over all processes that it took.
-        history: Logs by epoch.
+        history: Logs by epoch; of a metric that is an array, lists.
     """
 
     recipe: Recipe | str
     score: float | None
     seconds: float
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
+
 from tf_channel_prune.graph import flavours
+from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.masking.callback import Callback
 
 UNKNOWN = "not yet"
@@ -66,7 +69,10 @@ class Saver(Callback):
         self.done["seconds"] += time.monotonic() - self._start
         self.done["epoch"] = epoch + 1
         self.done["history"].append(
-            {name: float(value) for name, value in (logs or {}).items()}
+            {
+                name: to_numpy(value).tolist()
+                for name, value in (logs or {}).items()
+            }
         )
         if self.job.keep == "best" and not self._diverged():
             score = self.job.score(self.student)
@@ -90,5 +96,6 @@ class Saver(Callback):
         self.state.save(self.student, optimizer, **self.done)
 
     def _diverged(self) -> bool:
-        last = self.done["history"][-1]
-        return not all(math.isfinite(value) for value in last.values())
+        """By the loss: a metric may be undefined while all is well."""
+        loss = self.done["history"][-1].get("loss", 0.0)
+        return not np.all(np.isfinite(loss))
