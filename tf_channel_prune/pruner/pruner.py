@@ -467,7 +467,8 @@ class Pruner:
 
         Raises:
             TargetError: If the ratio cannot be reached.
-            PruningError: If arguments make no sense.
+            PruningError: If arguments make no sense, or the model does not
+                take the first batch of the data.
         """
         from tf_channel_prune.report.tables import rounds_table
         from tf_channel_prune.report.tables import to_text
