@@ -45,9 +45,10 @@ def what_it_says(error: BaseException) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m|\{\{function_node .*?\}\} ", "", str(error))
     lines = [line for line in text.splitlines() if line.strip()]
     if lines and lines[0].rstrip() in _CALLS_FOLLOW:
-        lines = [
-            line for line in lines[1:] if _AFTER_CALLS.match(line)
-        ] or lines
+        after = [
+            n for n, line in enumerate(lines) if n and _AFTER_CALLS.match(line)
+        ]
+        lines = lines[after[0] :] if after else lines
         lines[0] = re.sub(r"^ {4}\w+: ", "", lines[0])
     lines = [line.strip() for line in lines]
     while len(lines) > 1 and lines[0].startswith("Exception encountered"):

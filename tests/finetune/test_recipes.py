@@ -1,14 +1,12 @@
-"""Rates, optimizers and streams of data."""
+"""Rates and optimizers."""
 
 import keras
-import numpy as np
 import pytest
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.distillation import Distill
 from tf_channel_prune.finetune.recipes import Recipe
 from tf_channel_prune.finetune.recipes import as_recipes
-from tf_channel_prune.finetune.streams import Stream
 
 
 def rates(recipe, steps_per_epoch, at):
@@ -78,64 +76,3 @@ def test_own_optimizers():
 def test_nonsense_is_refused(make):
     with pytest.raises(PruningError):
         make()
-
-
-def epoch_of(stream, epoch):
-    return [stream.batch(epoch, index) for index in range(stream.steps)]
-
-
-def test_arrays_are_shuffled_by_seed_and_epoch():
-    x, y = np.arange(10), np.arange(10) * 10
-    stream = Stream((x, y), 4, seed=3)
-    assert stream.steps == 2  # the last two samples make no full batch
-    first = epoch_of(stream, 0)
-    for a, b in first:
-        np.testing.assert_array_equal(b, a * 10)
-    assert len({*first[0][0], *first[1][0]}) == 8
-    second = [a.tolist() for a, _ in epoch_of(stream, 1)]
-    assert second != [a.tolist() for a, _ in first]
-    # Another process that goes on at epoch 1, in any order.
-    again = Stream((x, y), 4, seed=3)
-    assert again.batch(1, 1)[0].tolist() == second[1]
-    assert again.batch(1, 0)[0].tolist() == second[0]
-    other = Stream((x, y), 4, seed=4)
-    assert [a.tolist() for a, _ in epoch_of(other, 1)] != second
-
-
-def test_few_samples_make_one_batch():
-    stream = Stream((np.arange(3), np.arange(3)), 128, seed=0)
-    assert stream.steps == 1
-    assert sorted(stream.batch(5, 0)[0].tolist()) == [0, 1, 2]
-
-
-def test_functions_of_the_epoch():
-    stream = Stream(lambda epoch: [epoch * 10, epoch * 10 + 1], 4, seed=0)
-    assert stream.steps == 2
-    assert epoch_of(stream, 1) + epoch_of(stream, 2) == [10, 11, 20, 21]
-
-
-def test_other_data_are_given_to_fit_as_they_are():
-    batches = [(np.zeros(2), np.zeros(2))] * 3
-    stream = Stream(batches, 99, seed=0)
-    assert stream.steps == 3
-    assert stream.dataset(keras, 0) is batches
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        (np.zeros(0), np.zeros(0)),
-        (np.zeros(3), np.zeros(4)),
-        [],
-        iter([]),
-    ],
-)
-def test_bad_data_are_refused(data):
-    with pytest.raises(PruningError):
-        Stream(data, 2, 0)
-
-
-def test_an_epoch_that_runs_short_is_said():
-    stream = Stream(lambda epoch: [1, 2] if epoch == 0 else [1], 4, seed=0)
-    with pytest.raises(PruningError, match="Epoch 2 of the data has 1"):
-        stream.batch(1, 0)

@@ -18,6 +18,7 @@ from tf_channel_prune.finetune.rounds import read_run
 from tf_channel_prune.finetune.run import run
 from tf_channel_prune.finetune.targets import STEPS
 from tf_channel_prune.finetune.targets import Target
+from tf_channel_prune.finetune.trying import check_batch
 
 __all__ = [
     "STEPS",
@@ -31,6 +32,7 @@ __all__ = [
     "as_distill",
     "as_recipes",
     "check",
+    "check_batch",
     "check_teacher",
     "circumstances",
     "finetune",

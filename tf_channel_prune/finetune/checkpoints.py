@@ -33,17 +33,19 @@ class Checkpoint:
         self.origin = json.loads(json.dumps(origin))
         self._memory: dict[str, np.ndarray] | None = None
 
-    def save(self, model, optimizer, **progress) -> None:
+    def save(self, model, optimizer, arrays=(), **progress) -> None:
         """Writes the state.
 
         Args:
             model: Its variables, seeds of random layers included, are saved.
             optimizer: The one that trains it, or None.
+            arrays: More to save; see `more`.
             progress: JSON values to remember.
         """
         arrays = {
             **_numbered("model", model.variables),
             **_numbered("optimizer", optimizers.variables(optimizer)),
+            **_numbered("more", arrays),
             "head": np.array(
                 json.dumps({"origin": self.origin, "progress": progress})
             ),
@@ -96,6 +98,12 @@ class Checkpoint:
             optimizers.build(optimizer, model.trainable_variables)
             listed = optimizers.variables(optimizer)
             _assign(arrays, "optimizer", listed, self.path)
+
+    def more(self) -> list[np.ndarray]:
+        """The arrays that were saved beside the variables."""
+        arrays = self._read()
+        count = sum(key.startswith("more_") for key in arrays)
+        return [arrays[f"more_{number}"] for number in range(count)]
 
     def _read(self):
         if self._memory is not None:

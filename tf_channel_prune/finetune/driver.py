@@ -43,16 +43,16 @@ class Trial:
 
     Attributes:
         recipe: The recipe, or the name of the function that trained.
-        score: On the validation data; -inf if training diverged, None if
-            nothing was evaluated.
+        score: On the validation data; -inf if training diverged (its loss is
+            not finite), None if nothing was evaluated.
         seconds: Of training, over all processes that it took.
-        history: Logs by epoch.
+        history: Logs by epoch; of a metric that is an array, lists.
     """
 
     recipe: Recipe | str
     score: float | None
     seconds: float
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,9 @@ def finetune(
             NumPy's and the backend's global seeds are set from it.
         folder: Where the states are kept. Defaults to None: nowhere.
         callbacks: Keras callbacks, or a function that makes them: one set a
-            recipe.
+            recipe. After an interruption they have the state again that they
+            had, as far as it is numbers, strings, arrays, and lists, tuples
+            and dictionaries of such; the rest of it starts anew.
         advance: Called after every epoch with what was done.
 
     Raises:
@@ -269,25 +271,26 @@ class _Job:
         stream = Stream(self.data, recipe.batch_size, self.seed)
         student, trainer = self._compiled(recipe, stream.steps)
         saver = Saver(self, recipe, student, stream, advance)
+        first = saver.resume(trainer.optimizer)
+        if not saver.ended:
+            given = self.callbacks
+            given = given() if callable(given) else list(given)
+            saver.dataset = stream.dataset(flavours.library(student), first)
+            saver.prepare(first)  # Keras reads before the epoch begins
+            # Also without an epoch to train: callbacks may have to finish.
+            with _training(recipe):
+                trainer.fit(
+                    saver.dataset,
+                    epochs=saver.epochs,
+                    initial_epoch=first,
+                    verbose=0,
+                    shuffle=False,
+                    callbacks=saver.beside(given),
+                )
         if not saver.finished:
-            first = saver.resume(trainer.optimizer)
-            if first < recipe.epochs:
-                given = self.callbacks
-                given = given() if callable(given) else list(given)
-                library = flavours.library(student)
-                saver.dataset = stream.dataset(library, first)
-                with _training(recipe):
-                    trainer.fit(
-                        saver.dataset,
-                        epochs=recipe.epochs,
-                        initial_epoch=first,
-                        verbose=0,
-                        shuffle=False,
-                        callbacks=[*given, saver],
-                    )
             saver.finish(trainer.optimizer)
-        else:
-            saver.resume(trainer.optimizer)
+        for _ in range(recipe.epochs - saver.done["epoch"]):
+            advance(f"{recipe}: stopped before")
         done = saver.done
         trial = Trial(recipe, done["score"], done["seconds"], done["history"])
         return student, trial

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.finetune.sequences import InOrder
+from tf_channel_prune.finetune.sequences import Shuffled
+from tf_channel_prune.finetune.sequences import as_arrays
+from tf_channel_prune.finetune.sequences import as_fit_takes
+from tf_channel_prune.finetune.sequences import samples_of
 from tf_channel_prune.graph.data import is_arrays
-from tf_channel_prune.graph.data import length
 from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.structure import leaves
-from tf_channel_prune.graph.structure import map_arguments
 
 
 class Stream:
@@ -20,40 +23,50 @@ class Stream:
 
             - arrays `(x, y)` or `(x, y, sample weights)`: shuffled anew in
               every epoch, by the seed and the epoch alone; a last batch that
-              is not full is left out;
-            - a function of the epoch (from 0) that gives a sequence of
-              batches, something with a length whose entries can be read in
-              any order and always are the same: for augmentation that a
-              resumed training repeats;
+              is not full is left out. Tensors count as arrays, and a list of
+              arrays as the tuple of the same;
+            - a list of batches, each a tuple `(x, y)` or `(x, y, sample
+              weights)`: the same ones in the same order in every epoch;
+            - a function of the epoch (from 0), for augmentation that a
+              resumed training repeats. It gives arrays as a tuple, which are
+              shuffled and divided into batches as above; a list of batches;
+              a sequence of them, something with a length whose entries can
+              be read in any order (`PyDataset`); or something with a length
+              that is read from its beginning (`tf.data.Dataset`), batch by
+              batch, for which the function is called anew wherever the
+              beginning is read again. All must be the same whenever the
+              function is called with the same epoch, and as many batches in
+              every epoch;
             - anything else that `fit` takes (`tf.data.Dataset`,
               `PyDataset`): its own order, which a resumed training does not
               repeat.
-        batch_size: Samples a batch, where the data are arrays.
+        batch_size: Samples a batch, where there are arrays.
         seed: Of the shuffling.
 
     Attributes:
         steps: Batches an epoch.
+        fits: Whether the data are given to `fit` as they are.
     """
 
     def __init__(self, data, batch_size: int, seed: int):
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
-        self._fits = False
         self._current = None, None
         if data is None or isinstance(data, str):
             raise PruningError(
-                "data is what the model is trained on: arrays (x, y), a "
-                f"function of the epoch, or what fit takes; got {data!r}."
+                "data is what the model is trained on: arrays (x, y), a list "
+                "of batches (x, y), a function of the epoch, or what fit "
+                f"takes; got {data!r}."
             )
-        if callable(data):
-            self._epoch = data
-        elif is_arrays(data):
-            self._epoch = self._shuffled
-            self._samples = _samples(data)
-        else:
-            self._fits = True
-        self.steps = _steps(data if self._fits else self._epoch(0))
+        self._made = callable(data)
+        self._arrays = None
+        if not self._made and is_arrays(data):
+            self._arrays = as_arrays(data)
+        self.fits = not (
+            self._made or self._arrays is not None or isinstance(data, list)
+        )
+        self.steps = _steps(data if self.fits else self._sequence(0))
         if self.steps < 1:
             raise PruningError("The data to train on are empty.")
 
@@ -62,15 +75,19 @@ class Stream:
 
         That is by shapes and types, and of arrays by some of the rows.
         """
-        if self._fits:
+        if self.fits:
             return value_digest(self.steps)
-        if callable(self.data):
+        if self._made:
             first = self.batch(0, 0)
             return value_digest([_form(leaf) for leaf in leaves(first)])
-        step = max(1, self._samples // 64)
-        return value_digest(
-            [[_form(v), np.asarray(v[::step])] for v in leaves(self.data)]
-        )
+        if self._arrays is None:  # a list of batches
+            first = [leaf for leaf in leaves(self.data[:64]) if np.ndim(leaf)]
+            rows = [leaf[:1] for leaf in first]
+        else:
+            arrays = [leaf for leaf in leaves(self._arrays) if leaf is not None]
+            step = max(1, samples_of(arrays) // 64)
+            rows = [leaf[::step] for leaf in arrays]
+        return value_digest([[_form(row), np.asarray(row)] for row in rows])
 
     def dataset(self, library, epoch: int):
         """What to give to `fit`; its `epoch` is to be kept up to date.
@@ -79,7 +96,7 @@ class Stream:
             library: The module `keras` or `tf_keras`.
             epoch: The first epoch.
         """
-        if self._fits:
+        if self.fits:
             return self.data
         stream = self
 
@@ -99,10 +116,10 @@ class Stream:
         return Batches()
 
     def batch(self, epoch: int, index: int):
-        """One batch; only for arrays and functions of the epoch."""
+        """One batch; not for what `fits`."""
         known, sequence = self._current
         if known != epoch:
-            sequence = self._epoch(epoch)
+            sequence = self._sequence(epoch)
             # One assignment: readers of two epochs may overlap for a moment.
             self._current = epoch, sequence
         if index == 0 and len(sequence) != self.steps:
@@ -110,46 +127,24 @@ class Stream:
                 f"Epoch {epoch + 1} of the data has {len(sequence)} batches; "
                 f"the first one has {self.steps}."
             )
-        return _without_lists(sequence[index])
+        return as_fit_takes(sequence[index])
 
-    def _shuffled(self, epoch):
-        return _Shuffled(self, epoch)
+    def _sequence(self, epoch):
+        """The batches of an epoch, by number."""
+        if self._arrays is not None:
+            return self._shuffled(self._arrays, epoch)
+        if not self._made:
+            return self.data
+        given = self.data(epoch)
+        # Of a function, a list is one of batches whatever these are.
+        if not isinstance(given, list) and is_arrays(given):
+            return self._shuffled(as_arrays(given), epoch)
+        if hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
+            return given
+        return InOrder(given, lambda: self.data(epoch))
 
-
-class _Shuffled:
-    """The batches of arrays in one epoch."""
-
-    def __init__(self, stream, epoch):
-        rng = np.random.default_rng([stream.seed, epoch])
-        self.data = stream.data
-        self.size = min(stream.batch_size, stream._samples)
-        self.order = rng.permutation(stream._samples)
-
-    def __len__(self):
-        return len(self.order) // self.size if self.size else 0
-
-    def __getitem__(self, index):
-        chosen = self.order[index * self.size : (index + 1) * self.size]
-        return map_arguments(lambda leaf: leaf[chosen], self.data)
-
-
-def _without_lists(batch):
-    """A batch as `fit` takes it from a sequence: there lists are refused."""
-    if isinstance(batch, dict):
-        return {key: _without_lists(one) for key, one in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return tuple(map(_without_lists, batch))
-    return batch
-
-
-def _samples(data) -> int:
-    counts = sorted({length(leaf) for leaf in leaves(data)})
-    if len(counts) != 1:
-        raise PruningError(
-            "The data's arrays have different lengths: "
-            f"{', '.join(map(str, counts))}."
-        )
-    return counts[0]
+    def _shuffled(self, arrays, epoch):
+        return Shuffled(arrays, self.batch_size, [self.seed, epoch])
 
 
 def _form(leaf) -> list:

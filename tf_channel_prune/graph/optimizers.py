@@ -14,6 +14,7 @@ import dataclasses
 from typing import Any
 
 from tf_channel_prune.graph.arrays import to_numpy
+from tf_channel_prune.numbers import is_real
 
 AVERAGE = "_model_variables_moving_average"
 _OWN_LISTS = ("_variables", "_trainable_variables")
@@ -97,6 +98,27 @@ def batches_seen(optimizer) -> int:
     found = [getattr(part, "_iterations", None) for part in _parts(optimizer)]
     counts = [int(to_numpy(count)) for count in found if count is not None]
     return max(counts, default=0)
+
+
+def rates(optimizer) -> list[float | None]:
+    """The learning rates that are numbers, which callbacks may set.
+
+    In tf_keras they are not among an optimizer's variables.
+
+    Returns:
+        One for every optimizer inside; None where it follows a schedule.
+    """
+    found = [
+        part.get_config().get("learning_rate") for part in _parts(optimizer)
+    ]
+    return [float(rate) if is_real(rate) else None for rate in found]
+
+
+def set_rates(optimizer, values) -> None:
+    """Gives an optimizer the learning rates of one like it."""
+    for part, value in zip(_parts(optimizer), values):
+        if value is not None:
+            part.learning_rate = value
 
 
 def is_built(optimizer) -> bool:

@@ -375,8 +375,8 @@ class Pruner:
 
         Args:
             sparse: A sparse model of this pruner; it is not changed.
-            data: Training data: arrays, a function of the epoch, or what
-                `fit` takes; see `finetune.streams.Stream`.
+            data: Training data: arrays, a list of batches, a function of the
+                epoch, or what `fit` takes; see `finetune.streams.Stream`.
             evaluate: Function of a model that gives its score on validation
                 data; needed to choose among several recipes.
             recipes: A `tcp.Recipe`, a list of them, or None for the defaults.
@@ -474,7 +474,8 @@ class Pruner:
 
         Raises:
             TargetError: If the ratio cannot be reached.
-            PruningError: If arguments make no sense.
+            PruningError: If arguments make no sense, or the model does not
+                take the first batch of the data.
         """
         from tf_channel_prune.report.tables import rounds_table
         from tf_channel_prune.report.tables import to_text

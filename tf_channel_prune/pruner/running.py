@@ -108,7 +108,15 @@ class Training:
                 seed=seed,
                 **self.options,
             )
-            tuning.check_teacher(model, tuning.as_distill(self.distill, model))
+            distill = tuning.as_distill(self.distill, model)
+            tuning.check_teacher(model, distill)
+            tuning.check_batch(
+                model,
+                self.data,
+                self.recipes[0],
+                self.options["loss"],
+                taught=distill is not None,
+            )
         elif not callable(self.train):
             raise PruningError(
                 "train is a function that trains a model in place; got "
