@@ -84,11 +84,54 @@ def test_a_loss_is_known_by_what_it_is(kind):
     assert output_kind(["mse", entropy()]) == "values"
 
 
-def test_a_model_of_several_outputs_is_taught():
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+def test_a_model_of_several_outputs_is_taught(kind):
     x, y = arrays()
-    model = net(heads=2)
-    found = trained(model, (x, [y, 1 - y]), distill=net(heads=2))
-    assert not same(found, trained(model, (x, [y, 1 - y])))
+    data = x, {"head0": y, "head1": 1 - y}
+    entropy = getattr(kind.losses, ENTROPY)(from_logits=True)
+    how = {
+        "loss": {"head0": entropy, "head1": entropy},
+        "loss_weights": {"head0": 1.0, "head1": 0.5},
+    }
+    model, teacher = named(net(kind, heads=2), how), net(kind, heads=2)
+    teacher.set_weights([2 * w for w in teacher.get_weights()])
+    own = model.evaluate(*data, batch_size=32, verbose=0)
+    own = own[0] if isinstance(own, list) else own
+    apart = sum(
+        np.mean((np.asarray(one) - np.asarray(model(x)[name])) ** 2)
+        for name, one in zip(("head0", "head1"), teacher(x))
+    )
+    found = finetune(
+        model,
+        data,
+        recipes=tcp.Recipe(0.05, epochs=1, batch_size=32),
+        distill=tcp.Distill(named(teacher, how), weight=0.25),
+    )
+    loss = found.trial.history[0]["loss"]
+    assert loss == pytest.approx(0.75 * own + 0.25 * apart, rel=1e-4)
+
+
+def named(model, how):
+    """The same with a dictionary of outputs."""
+    kind = tf_keras if isinstance(model, tf_keras.Model) else keras
+    outputs = dict(zip(("head0", "head1"), model.outputs))
+    model = kind.Model(model.inputs, outputs)
+    model.compile("sgd", **how)
+    return model
+
+
+@pytest.mark.parametrize("kind", [keras, tf_keras])
+def test_the_loss_of_a_distilled_epoch_is_the_mean_over_its_batches(kind):
+    x, y = arrays()
+    still = tcp.Recipe(1e-9, epochs=1, batch_size=8)
+    whole = tcp.Recipe(1e-9, epochs=1, batch_size=32)
+    losses = [
+        finetune(
+            net(kind), (x, y), recipes=recipe, distill=net(kind)
+        ).trial.history[0]["loss"]
+        for recipe in (still, whole)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [keras, tf_keras])

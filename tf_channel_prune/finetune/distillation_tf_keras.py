@@ -5,24 +5,16 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
-from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune.distillation import output_kind
 
 
 def distiller(student, teacher, settings, optimizer, compiled):
     """See `distillation.distiller`."""
-    kind = output_kind(compiled.get("loss"))
-    if len(student.outputs) > 1:
-        raise PruningError(
-            "Distillation in tf_keras is for models with one output; "
-            f"{student.name!r} has {len(student.outputs)}."
-        )
+    several = len(student.outputs) > 1
+    kind = "values" if several else output_kind(compiled.get("loss"))
     model = _Distiller(student, teacher, settings, kind)
-    model.compile(
-        optimizer=optimizer,
-        loss=compiled.get("loss"),
-        loss_weights=compiled.get("loss_weights"),
-    )
+    how = {n: compiled.get(n) for n in ("jit_compile", "run_eagerly")}
+    model.compile(optimizer=optimizer, **how)
     return model
 
 
@@ -37,6 +29,7 @@ class _Distiller(tf_keras.Model):
         self.settings = settings
         self.kind = kind
         self._both = [_with_features(m, settings) for m in (student, teacher)]
+        self._loss = tf_keras.metrics.Mean(name="loss")
 
     def call(self, inputs, training=None):
         return self.student(inputs, training=training)
@@ -45,23 +38,36 @@ class _Distiller(tf_keras.Model):
     def trainable_variables(self):
         return self.student.trainable_variables
 
+    @property
+    def metrics(self):
+        return [self._loss]  # set to zero at the beginning of every epoch
+
     def train_step(self, data):
         x, y, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
-        taught, *wanted = tf.nest.flatten(self._both[1](x, training=False))
+        taught = tf.nest.flatten(self._both[1](x, training=False))
         share = self.settings.weight
         with tf.GradientTape() as tape:
-            said, *found = tf.nest.flatten(self._both[0](x, training=True))
-            own = self.compiled_loss(
-                y, said, weight, regularization_losses=self.student.losses
-            )
-            extra = self._difference(_full(taught), _full(said))
-            for one, other in zip(wanted, found):
-                error = tf.reduce_mean(tf.square(_full(one) - _full(other)))
-                error = tf.cast(error, extra.dtype)
-                extra += self.settings.features_weight * error
+            found = tf.nest.flatten(self._both[0](x, training=True))
+            extra = self._differences(taught, found)
+            said = found[: len(self.student.outputs)]
+            said = tf.nest.pack_sequence_as(self.student.output, said)
+            own = self.student.compute_loss(x, y, said, weight)
             loss = share * extra + (1 - share) * tf.cast(own, extra.dtype)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return {"loss": loss}
+        self._loss.update_state(loss)
+        return {"loss": self._loss.result()}
+
+    def _differences(self, taught, found):
+        """Of the outputs, and of the features that stand behind them."""
+        count = len(self.student.outputs)
+        pairs = [
+            (_full(one), _full(other)) for one, other in zip(taught, found)
+        ]
+        extra = sum(self._difference(*pair) for pair in pairs[:count])
+        for one, other in pairs[count:]:
+            error = tf.cast(tf.reduce_mean((one - other) ** 2), extra.dtype)
+            extra += self.settings.features_weight * error
+        return extra
 
     def _difference(self, taught, said):
         if self.kind == "values":
@@ -85,6 +91,6 @@ def _full(x):
 
 
 def _with_features(model, settings):
-    """A model with its output and the features as a list of outputs."""
+    """A model with its outputs and the features as a list of outputs."""
     features = [model.get_layer(name).output for name in settings.features]
-    return tf_keras.Model(model.inputs, [model.outputs[0], *features])
+    return tf_keras.Model(model.inputs, [*model.outputs, *features])
