@@ -12,6 +12,7 @@ from small_models import residual
 
 import tf_channel_prune as tcp
 from tf_channel_prune import criteria
+from tf_channel_prune.finetune import driver
 from tf_channel_prune.graph.digests import value_digest
 
 RECIPE = tcp.Recipe(0.05, epochs=1)
@@ -207,3 +208,17 @@ def test_a_run_by_latencies_that_were_measured_anew(tmp_path):
         run(tmp_path / "space", model, of="latency")
         made.append(len(list((tmp_path / "space" / "runs").iterdir())))
     assert made == [1, 1, 2]
+
+
+@pytest.mark.parametrize("distill", [False, True])
+def test_weights_are_read_once_for_their_digest(tmp_path, monkeypatch, distill):
+    calls = []
+    circumstances = driver.circumstances
+
+    def counted(*given):
+        calls.append(given)
+        return circumstances(*given)
+
+    monkeypatch.setattr(driver, "circumstances", counted)
+    finetune(tmp_path, compiled(), distill=distill)
+    assert len(calls) == 1

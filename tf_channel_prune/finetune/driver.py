@@ -83,6 +83,7 @@ def finetune(
     folder=None,
     callbacks=(),
     advance: Callable[[str], None] | None = None,
+    known: dict[str, Any] | None = None,
 ) -> Outcome:
     """Trains copies of a model, one a recipe, and gives the best.
 
@@ -111,6 +112,8 @@ def finetune(
             had, as far as it is numbers, strings, arrays, and lists, tuples
             and dictionaries of such; the rest of it starts anew.
         advance: Called after every epoch with what was done.
+        known: What `origin` gives of these arguments, where the caller has
+            it: it reads all weights. Defaults to None.
 
     Raises:
         PruningError: If arguments make no sense, or every recipe diverges.
@@ -121,8 +124,19 @@ def finetune(
     distill = as_distill(distill, unpruned)
     check_teacher(model, distill)
     seed = plain(seed)
+    if known is None:
+        known = origin(model, data, distill, loss, seed, keep)
     job = _Job(
-        model, data, evaluate, distill, loss, keep, seed, folder, callbacks
+        model,
+        data,
+        evaluate,
+        distill,
+        loss,
+        keep,
+        seed,
+        folder,
+        callbacks,
+        known,
     )
     best, trials = None, []
     for recipe in recipes:
@@ -252,16 +266,7 @@ class _Job:
     seed: int
     folder: Any
     callbacks: Any
-
-    def __post_init__(self):
-        self.origin = origin(
-            self.model,
-            self.data,
-            self.distill,
-            self.loss,
-            self.seed,
-            self.keep,
-        )
+    origin: dict[str, Any]
 
     def train(self, recipe, advance):
         """The student and its trial, from where an earlier process was."""

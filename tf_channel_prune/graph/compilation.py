@@ -7,6 +7,7 @@ import logging
 from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph.own_objects import altered
 from tf_channel_prune.graph.own_objects import made_by
+from tf_channel_prune.graph.remade import lost
 from tf_channel_prune.graph.structure import map_arguments
 
 log = logging.getLogger("tf_channel_prune")
@@ -67,10 +68,28 @@ def _optimizer(internals, optimizer):
     else:
         twin = altered(optimizer, _learning_rate=0.0)
     config = {**twin.get_config(), "learning_rate": schedule}
-    return made_by(type(optimizer).from_config, internals, twin, config)
+    make = type(optimizer).from_config
+    return _checked(optimizer, made_by(make, internals, twin, config))
 
 
 def _again(internals, thing):
     """An optimizer or a metric like another, without its state."""
     make = type(thing).from_config
-    return made_by(make, internals, thing, thing.get_config())
+    return _checked(thing, made_by(make, internals, thing, thing.get_config()))
+
+
+def _checked(thing, new):
+    """What was made of a thing's config, with a warning if it lost anything."""
+    pairs = [(thing, new)]
+    if hasattr(thing, "inner_optimizer"):
+        pairs.append((thing.inner_optimizer, new.inner_optimizer))
+    for one, other in pairs:
+        names = lost(one, other)
+        if names:
+            log.warning(
+                "The copy's %s differs from the model's in %s: its "
+                "get_config() must return all that its constructor was given.",
+                type(one).__name__,
+                ", ".join(names),
+            )
+    return new

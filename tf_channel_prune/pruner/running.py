@@ -49,10 +49,9 @@ def finetune(
     lock, folder = contextlib.nullcontext(), None
     if workspace is not None:
         distill = tuning.as_distill(how["distill"], how.get("unpruned"))
-        key = value_digest(
-            tuning.origin(sparse, data, distill, loss, how["seed"], keep)
-        )
-        folder = workspace.path / "finetune" / key[:12]
+        known = tuning.origin(sparse, data, distill, loss, how["seed"], keep)
+        how["known"] = known
+        folder = workspace.path / "finetune" / value_digest(known)[:12]
         lock = workspace.lock()
     total = sum(recipe.epochs for recipe in recipes)
     with lock, progress_bar("finetune", total, progress) as advance:
