@@ -292,6 +292,19 @@ def test_the_analysis_of_a_run_is_on_the_data_of_the_pruner(
     assert len(evaluations) == (2 if scoring == "loss" else 12)
 
 
+def test_an_evaluation_that_fails_does_so_before_the_analysis(tmp_path):
+    pruner = tcp.Pruner(quick_model(), tmp_path, data=samples())
+    with pytest.raises(PruningError, match="ZeroDivisionError on the dense"):
+        pruner.run(
+            samples(),
+            lambda model: 1 / 0,
+            ratio=0.5,
+            recipes=tcp.Recipe(epochs=1),
+            progress=False,
+        )
+    assert not list(pruner.workspace.analyses())
+
+
 def test_a_run_that_keeps_nothing_gives_the_dense_model(tmp_path, capsys):
     model = quick_model()
 

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from tf_channel_prune.analysis import score_of
 from tf_channel_prune.errors import TargetError
 from tf_channel_prune.finetune.driver import Outcome
 from tf_channel_prune.finetune.rounds import Book
@@ -20,7 +19,7 @@ def run(
     start,
     prune: Callable[[Any, float], tuple[Any, float]],
     tune: Callable[[Any, pathlib.Path], Outcome],
-    evaluate: Callable[[Any], float] | None,
+    baseline: Callable[[], float | None],
     target: Target,
     folder,
     origin: dict[str, Any],
@@ -33,8 +32,7 @@ def run(
         prune: From a sparse model and a ratio to a sparse model and the
             share that is gone. The same in, the same out.
         tune: From a sparse model and a folder to its fine-tuning.
-        evaluate: Function of a model that gives its score; None accepts
-            every round.
+        baseline: Gives the dense model's score; None accepts every round.
         target: Where to go.
         folder: What is done is kept there.
         origin: What the run depends on, as JSON values.
@@ -47,10 +45,7 @@ def run(
     """
     book = Book(folder, origin)
     if not book.begun:
-        baseline = None
-        if evaluate is not None:
-            baseline = score_of(lambda: evaluate(start), "the dense model")
-        book.open(baseline)
+        book.open(baseline())
     steps, number = Steps(target), 0
     while (ratio := steps.next()) is not None:
         number += 1

@@ -88,15 +88,23 @@ def measure_on_data(
     return _told(curves(results, criterion), results)
 
 
-def measure_once(subject: Subject, evaluate, criterion, loss, progress) -> None:
+def measure_once(
+    subject: Subject, evaluate, criterion, loss, progress, first
+) -> None:
     """Makes the analysis that a run plans by, where `known` finds none.
 
     It is the fast one on the subject's data, where these are arrays with
     targets; else that by `evaluate`, where there is one.
+
+    Args:
+        first: Called before an analysis that does not call `evaluate`: what
+            fails then does not fail hours later.
+        (others): See `Pruner.run`.
     """
     if _finished(subject, criterion) is not None:
         return  # it rehearsed when it was made
     if subject.samples is not None:
+        first()
         measure_on_data(
             subject,
             subject.samples,

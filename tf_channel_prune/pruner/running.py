@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
 
 from tf_channel_prune import finetune as tuning
+from tf_channel_prune.analysis import score_of
 from tf_channel_prune.api import transform
 from tf_channel_prune.cost.latency_table import as_table
 from tf_channel_prune.errors import PruningError
@@ -189,8 +191,11 @@ def run(
     with subject.workspace.lock():
         _check_reach(subject, target, how, told)
         loss = training.options["loss"]
+        baseline = _baseline(subject, evaluate)
         if analyse:
-            analysing.measure_once(subject, evaluate, criterion, loss, progress)
+            analysing.measure_once(
+                subject, evaluate, criterion, loss, progress, first=baseline
+            )
         else:
             subject.rehearsed()
         by, known = analysing.ranking(subject, criterion)
@@ -221,11 +226,24 @@ def run(
 
             start = make_sparse(subject.channels)
             done = tuning.run(
-                start, prune, tune, evaluate, target, folder, origin, begin
+                start, prune, tune, baseline, target, folder, origin, begin
             )
         slim = transform(done.model)
         write_model(folder / "slim.keras", slim)
     return slim, done
+
+
+def _baseline(subject, evaluate) -> Callable[[], float | None]:
+    """The dense model's score, evaluated when it is first asked for."""
+
+    @functools.cache
+    def score():
+        if evaluate is None:
+            return None
+        dense = make_sparse(subject.channels)
+        return score_of(lambda: evaluate(dense), "the dense model")
+
+    return score
 
 
 def _checked(limits) -> dict[str, Any]:
