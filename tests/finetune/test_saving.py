@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+import tf_channel_prune as tcp
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune import Recipe
 from tf_channel_prune.finetune import finetune
@@ -102,9 +103,9 @@ def counting(kind, at=None, place="batch"):
     return Counting()
 
 
-def killed_and_resumed(kind, folder, make, at, place="batch", **how):
+def killed_and_resumed(model, folder, make, at, place="batch"):
     """The outcome of a whole training, and of one that was interrupted."""
-    model, given = net(kind), {"recipes": RECIPE, **how}
+    given = {"recipes": RECIPE}
     whole = finetune(model, data(), callbacks=make(None, None), **given)
     given["folder"] = folder
     with pytest.raises(PruningError, match="killed"):
@@ -129,7 +130,9 @@ def test_callbacks_go_on_where_they_were(kind, tmp_path, at):
     def make(at, place):
         return [counting(kind, at, place)]
 
-    whole, resumed, (callback,) = killed_and_resumed(kind, tmp_path, make, at)
+    whole, resumed, (callback,) = killed_and_resumed(
+        net(kind), tmp_path, make, at
+    )
     assert_same(whole, resumed)
     assert callback.batches == 24
     assert sorted(callback.losses) == list(range(6))
@@ -152,7 +155,7 @@ def test_early_stopping_ends_where_it_would_have(kind, tmp_path, at, place):
         )
         return [early, counting(kind, at, place)]
 
-    whole, resumed, _ = killed_and_resumed(kind, tmp_path, make, at, place)
+    whole, resumed, _ = killed_and_resumed(net(kind), tmp_path, make, at, place)
     assert len(whole.trial.history) == 3
     assert_same(whole, resumed)
 
@@ -173,7 +176,25 @@ def test_a_learning_rate_that_was_reduced_stays_so(kind, tmp_path, at):
         )
         return [counting(kind, at, place), reduce]
 
-    assert_same(*killed_and_resumed(kind, tmp_path, make, at)[:2])
+    assert_same(*killed_and_resumed(net(kind), tmp_path, make, at)[:2])
+
+
+def test_masks_settle_as_they_would_have(kind, tmp_path):
+    """By the masks of the two epochs before."""
+
+    def make(at, place):
+        schedule = tcp.callbacks.Polynomial(0.5, begin=0, end=4, frequency=4)
+        return [
+            tcp.callbacks.GradualPruning(schedule, divisor=1),
+            counting(kind, at, place),
+            tcp.callbacks.StopWhenStable(patience=2),
+        ]
+
+    sparse, dense = tcp.make_sparse(net(kind)), net(kind)
+    sparse.compile("sgd", dense.loss)
+    whole, resumed, _ = killed_and_resumed(sparse, tmp_path, make, 2)
+    assert len(whole.trial.history) < RECIPE.epochs
+    assert_same(whole, resumed)
 
 
 def test_other_callbacks_are_said(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-
 import numpy as np
 
 from tf_channel_prune import criteria
@@ -154,7 +152,8 @@ class StopWhenStable(Callback):
     def on_train_begin(self, logs=None):
         self._masks = Masks(self.pruned)
         self._first = self._masks.alive()
-        self._last = collections.deque(maxlen=self.patience)
+        # A list, which fine-tuning keeps for after an interruption.
+        self._last: list[np.ndarray] = []
         self.stopped_epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -172,4 +171,4 @@ class StopWhenStable(Callback):
                 self.model.stop_training = True
                 if self.verbose:
                     print(f"\nEpoch {epoch + 1}: the masks are stable.")
-        self._last.append(alive)
+        self._last = [*self._last, alive][-self.patience :]
