@@ -78,6 +78,12 @@ def variables(optimizer) -> list:
     for part in filter(_is_legacy, _parts(optimizer)):
         rates = sorted(part._hyper.items())
         listed += [value for _, value in rates if hasattr(value, "assign")]
+    known = set(map(id, listed))
+    for part in _parts(optimizer):
+        # tf_keras' Nadam does not list the product that it keeps.
+        product = getattr(part, "_u_product", None)
+        if product is not None and id(product) not in known:
+            listed.append(product)
     return listed
 
 

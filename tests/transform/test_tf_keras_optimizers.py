@@ -1,4 +1,4 @@
-"""Optimizers of `tf_keras.optimizers.legacy` go along like any other."""
+"""Optimizers of `tf_keras` go along, those of its `legacy` included."""
 
 import numpy as np
 import pytest
@@ -59,6 +59,7 @@ OPTIMIZERS = {
     "adam": lambda: legacy.Adam(0.02, amsgrad=True),
     "schedule": lambda: legacy.Adam(Halving()),
     "nadam": lambda: legacy.Nadam(0.02),
+    "present_nadam": lambda: tf_keras.optimizers.Nadam(0.02),
     "rmsprop": lambda: legacy.RMSprop(0.01, momentum=0.5, centered=True),
     "loss_scale": lambda: tf_keras.mixed_precision.LossScaleOptimizer(
         legacy.Adam(0.02)
