@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import sys
 from typing import Any
 
@@ -169,9 +170,11 @@ def training_phase(layer, training: bool):
     from tf_keras.src import backend
     from tf_keras.src.engine import base_layer_utils
 
-    called = base_layer_utils.call_context().enter(
-        layer, None, False, {"training": training}
-    )
+    context = base_layer_utils.call_context()
+    told = {"training": training}
+    if "training" in inspect.signature(context.enter).parameters:
+        told = training  # tf_keras 2.16
+    called = context.enter(layer, None, False, told)
     with backend.eager_learning_phase_scope(int(training)), called:
         yield
 
