@@ -139,7 +139,7 @@ def spoil():
                 *(*RUN[:3], "--ratio=0.5", "--evaluate=mine.py:evaluate"),
                 *("--data=mine.py:wide", "--loss=mse"),
             ),
-            "do not fit the model's inputs",
+            "do not take the first batch",
         ),
         ((*LATENCY, "--threads=0"), "threads must be"),
         ((*LATENCY, "--target=mine.py:raises"), "raised ValueError: no data"),
