@@ -24,7 +24,7 @@ def compile_like(internals, old, new) -> None:
         internals: Of the models' Keras.
         old, new: The models.
     """
-    optimizer = internals.optimizer_to_copy(old)
+    optimizer = _to_copy(old)
     if optimizer is None:
         return
     raw = old._compile_config.config
@@ -52,6 +52,20 @@ def compile_like(internals, old, new) -> None:
         )
         return
     new.compile(**{**raw, **given})
+
+
+def _to_copy(model):
+    """The optimizer that a copy should have; None where there is none."""
+    # tf_keras has no public attribute for it.
+    compiled = getattr(model, "compiled", getattr(model, "_is_compiled", False))
+    if not compiled or model.optimizer is None:
+        return None
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    given = model._compile_config.config["optimizer"]
+    # A loss scale that Keras added by itself is added again.
+    if inner is None or hasattr(given, "inner_optimizer"):
+        return model.optimizer
+    return inner
 
 
 def _optimizer(internals, optimizer):

@@ -563,18 +563,6 @@ def freeze_alone(model) -> None:
     model._trainable = False
 
 
-def optimizer_to_copy(model):
-    """The optimizer that a copy should have; None where there is none."""
-    if not getattr(model, "compiled", False) or model.optimizer is None:
-        return None
-    inner = getattr(model.optimizer, "inner_optimizer", None)
-    given = model._compile_config.config["optimizer"]
-    # A loss scale that Keras added by itself is added again.
-    if inner is None or hasattr(given, "inner_optimizer"):
-        return model.optimizer
-    return inner
-
-
 def load(path, custom_objects, compiled, safe_mode):
     """`keras.models.load_model`, equally safe for every format."""
     from keras.src.saving.serialization_lib import SafeModeScope

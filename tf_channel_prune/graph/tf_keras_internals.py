@@ -459,15 +459,3 @@ def reading(layer, values):
     finally:
         for part, name, variable in saved:
             vars(part)[name] = variable
-
-
-def optimizer_to_copy(model):
-    """The optimizer that a copy should have; None where there is none."""
-    if not getattr(model, "_is_compiled", False) or model.optimizer is None:
-        return None
-    inner = getattr(model.optimizer, "inner_optimizer", None)
-    given = model._compile_config.config["optimizer"]
-    # A loss scale that Keras added by itself is added again.
-    if inner is None or hasattr(given, "inner_optimizer"):
-        return model.optimizer
-    return inner
