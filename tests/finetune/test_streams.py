@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from stored_arrays import Table
+from stored_arrays import in_file
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.finetune import Recipe
@@ -159,6 +161,8 @@ def listed(found):
 FORMS = {
     "lists": lambda kind: listed([samples()])[0],
     "tensors": lambda kind: tf.nest.map_structure(tf.constant, samples()),
+    "h5py": lambda kind: tf.nest.map_structure(in_file, samples()),
+    "tables": lambda kind: tf.nest.map_structure(Table, samples()),
     "a list of arrays": lambda kind: list(map(list, samples())),
     "a function to arrays": lambda kind: lambda epoch: samples(),
     "to lists and None": lambda kind: lambda epoch: listed([samples()])[0],

@@ -6,12 +6,15 @@ import pytest
 import tf_keras
 from small_models import images
 from small_models import residual
+from stored_arrays import Table
+from stored_arrays import in_file
 
 import tf_channel_prune as tcp
 from tf_channel_prune import graph as graphs
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.graph import run as running
+from tf_channel_prune.graph.data import batches
 
 Y = np.arange(16) % 3
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -120,3 +123,14 @@ USER_CODE = """in user code:
 )
 def test_what_another_library_says(text, said):
     assert what_it_says(ValueError(text)) == said
+
+
+@pytest.mark.parametrize("form", [in_file, Table], ids=["h5py", "table"])
+@pytest.mark.parametrize("limit", [None, 9])
+def test_samples_are_the_same_ones_in_any_form(form, limit):
+    arrays = np.arange(48.0).reshape(16, 3), np.arange(32).reshape(16, 2)
+    expected = list(batches(arrays, 4, limit, seed=3))
+    found = list(batches(tuple(map(form, arrays)), 4, limit, seed=3))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])

@@ -11,6 +11,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.data import length
+from tf_channel_prune.graph.data import rows
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -36,7 +37,8 @@ class Shuffled:
     def __getitem__(self, index):
         chosen = self.order[index * self.size : (index + 1) * self.size]
         return map_arguments(
-            lambda leaf: None if leaf is None else leaf[chosen], self.data
+            lambda leaf: None if leaf is None else rows(leaf, chosen),
+            self.data,
         )
 
 
@@ -84,7 +86,7 @@ class InOrder:
 
 
 def as_arrays(data):
-    """Arrays that can be indexed by a list of numbers.
+    """Arrays that samples are taken from by their numbers.
 
     Args:
         data: `(x, y)`, `(x, y, sample weights)` or `x`; the last ones of a
@@ -100,7 +102,7 @@ def as_arrays(data):
             "sample weights), with several inputs as a list, and batches as a "
             "list of such tuples."
         )
-    return map_arguments(_indexed, without_nones(data))
+    return map_arguments(_converted, without_nones(data))
 
 
 def samples_of(data) -> int:
@@ -142,6 +144,6 @@ def _without_lists(batch):
     return batch
 
 
-def _indexed(leaf):
-    """TensorFlow's tensors take no list of numbers."""
+def _converted(leaf):
+    """Tensors as arrays, once and not for every batch."""
     return to_numpy(leaf) if hasattr(leaf, "numpy") else leaf

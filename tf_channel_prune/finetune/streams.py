@@ -11,6 +11,7 @@ from tf_channel_prune.finetune.sequences import as_arrays
 from tf_channel_prune.finetune.sequences import as_fit_takes
 from tf_channel_prune.finetune.sequences import samples_of
 from tf_channel_prune.graph.data import is_arrays
+from tf_channel_prune.graph.data import rows
 from tf_channel_prune.graph.digests import value_digest
 from tf_channel_prune.graph.structure import leaves
 
@@ -23,8 +24,9 @@ class Stream:
 
             - arrays `(x, y)` or `(x, y, sample weights)`: shuffled anew in
               every epoch, by the seed and the epoch alone; a last batch that
-              is not full is left out. Tensors count as arrays, and a list of
-              arrays as the tuple of the same;
+              is not full is left out. Tensors count as arrays, as do tables
+              of pandas and data sets of h5py (of which a batch is read at a
+              time), and a list of arrays as the tuple of the same;
             - a list of batches, each a tuple `(x, y)` or `(x, y, sample
               weights)`: the same ones in the same order in every epoch;
             - a function of the epoch (from 0), for augmentation that a
@@ -82,12 +84,12 @@ class Stream:
             return value_digest([_form(leaf) for leaf in leaves(first)])
         if self._arrays is None:  # a list of batches
             first = [leaf for leaf in leaves(self.data[:64]) if np.ndim(leaf)]
-            rows = [leaf[:1] for leaf in first]
+            some = [leaf[:1] for leaf in first]
         else:
             arrays = [leaf for leaf in leaves(self._arrays) if leaf is not None]
             step = max(1, samples_of(arrays) // 64)
-            rows = [leaf[::step] for leaf in arrays]
-        return value_digest([[_form(row), np.asarray(row)] for row in rows])
+            some = [rows(leaf, slice(None, None, step)) for leaf in arrays]
+        return value_digest([[_form(row), np.asarray(row)] for row in some])
 
     def dataset(self, library, epoch: int):
         """What to give to `fit`; its `epoch` is to be kept up to date.

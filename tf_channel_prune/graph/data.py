@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
+from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -56,6 +57,32 @@ def length(data) -> int:
             f"or batches of such; got a {kind} where an array is expected."
         )
     return len(first[0])
+
+
+def rows(array, index):
+    """Samples of an array, in the order of their numbers.
+
+    Args:
+        array: An array, a tensor, a table of pandas or a data set of h5py.
+        index: A slice, or an array of numbers of which none is there twice.
+
+    Returns:
+        What a slice of the array gives, for numbers a NumPy array.
+    """
+    if hasattr(array, "iloc"):  # a table: its own index means columns
+        return array.iloc[index].to_numpy()
+    if isinstance(index, slice):
+        return array[index]
+    if isinstance(array, np.ndarray):
+        return array[index]
+    if hasattr(array, "numpy"):  # TensorFlow's tensors take no numbers
+        return to_numpy(array)[index]
+    # A file may be larger than the memory, and is read in one direction.
+    order = np.argsort(index)
+    read = np.asarray(array[index[order]])
+    found = np.empty_like(read)
+    found[order] = read
+    return found
 
 
 def are_samples_with_targets(data) -> bool:
@@ -138,10 +165,6 @@ def _pair(batch):
 
 def _take(pair, index):
     def one(leaf):
-        if leaf is None:
-            return None
-        if isinstance(index, slice):
-            return leaf[index]
-        return np.asarray(leaf)[index]
+        return leaf if leaf is None else rows(leaf, index)
 
     return map_arguments(one, pair)
