@@ -1,15 +1,20 @@
 """The private corners of Keras 3 that the package needs, each in one function.
 
+Those of recorded calls are in `keras_calls`, names of variables in
+`keras_names`; they are imported here too, where code for both Kerases finds all
+that is Keras 3's by the names that it has in `tf_keras_internals`.
+
 Checked on Keras 3.12.0 and 3.15.1; `make test-oldest` runs the test suite on
 the oldest versions that setup.cfg allows. Nothing outside this room touches
 them.
 """
 
+# ruff: noqa: F401
+
 from __future__ import annotations
 
 import contextlib
 import inspect
-import re
 import sys
 import tempfile
 
@@ -18,7 +23,21 @@ import numpy as np
 from keras import tree
 
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.errors import UnsupportedModelError
+from tf_channel_prune.graph.keras_calls import flat_inputs
+from tf_channel_prune.graph.keras_calls import functional
+from tf_channel_prune.graph.keras_calls import in_symbolic_scope
+from tf_channel_prune.graph.keras_calls import input_options
+from tf_channel_prune.graph.keras_calls import is_tensor
+from tf_channel_prune.graph.keras_calls import layers_recorded_if
+from tf_channel_prune.graph.keras_calls import match_inputs
+from tf_channel_prune.graph.keras_calls import node_of
+from tf_channel_prune.graph.keras_calls import ordered_nodes
+from tf_channel_prune.graph.keras_calls import outputs_of
+from tf_channel_prune.graph.keras_calls import specs_of
+from tf_channel_prune.graph.keras_calls import structures
+from tf_channel_prune.graph.keras_calls import symbol
+from tf_channel_prune.graph.keras_calls import tensor_name
+from tf_channel_prune.graph.keras_names import variable_names
 from tf_channel_prune.graph.own_objects import made_by
 
 OLDEST = (3, 12)  # as in setup.cfg
@@ -42,11 +61,6 @@ check_version(keras.__version__)
 def backend() -> str:
     """Whose tensors the models compute with."""
     return keras.backend.backend()
-
-
-def is_tensor(value) -> bool:
-    """Whether a call argument is a symbolic tensor."""
-    return isinstance(value, keras.KerasTensor)
 
 
 def is_variable(value) -> bool:
@@ -89,107 +103,6 @@ def variable_facts(variable):
 def symbolic():
     """Where symbolic tensors live: anywhere."""
     return contextlib.nullcontext()
-
-
-def symbol(shape, dtype):
-    """A tensor that has a shape and nothing else."""
-    return keras.KerasTensor(shape, dtype=dtype)
-
-
-def outputs_of(operation, args, kwargs) -> list:
-    """What an operation makes of symbols; it keeps no trace of the call."""
-    return tree.flatten(operation.compute_output_spec(*args, **kwargs))
-
-
-def specs_of(function, args, kwargs) -> list:
-    """Symbolic tensors like those that a backend's function would give."""
-    from keras.src.backend import compute_output_spec
-
-    def dense(value):
-        # Keras takes a product with an array for a sparse tensor.
-        if is_tensor(value):
-            return keras.KerasTensor(value.shape, dtype=value.dtype)
-        return value
-
-    args, kwargs = keras.tree.map_structure(dense, (args, kwargs))
-    return keras.tree.flatten(compute_output_spec(function, *args, **kwargs))
-
-
-def functional(operation):
-    """The functional graph of a model, or None if it has none.
-
-    Only graphs that `call` really runs count: a subclass of `keras.Model`
-    that was given inputs and outputs is functional; one that overrides
-    `call` is not.
-
-    Raises:
-        UnsupportedModelError: If a Sequential model is not built.
-    """
-    from keras.src.models.functional import Functional
-
-    if isinstance(operation, keras.Sequential):
-        if type(operation).call is not keras.Sequential.call:
-            return None
-        if operation._functional is None:
-            raise UnsupportedModelError(
-                f"Sequential model {operation.name!r} has no input shape yet: "
-                "call it on a batch of data, or give it an Input."
-            )
-        return operation._functional
-    if isinstance(operation, Functional):
-        if type(operation).call is not Functional.call:
-            return None
-        return operation
-    return None
-
-
-def ordered_nodes(model):
-    """The model's calls in the order in which Keras runs them."""
-    by_depth = model._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if node.operation is not None and not node.is_input:
-                yield node
-
-
-def match_inputs(model, args, kwargs):
-    """The values given to a nested model, in the order of its inputs.
-
-    Mirrors what `Functional` does with dictionaries: by name where the model
-    expects a list, else in the flattened order.
-    """
-    value = args[0] if args else kwargs["inputs"]
-    expected = model._inputs_struct
-    if isinstance(value, dict) and not isinstance(expected, dict):
-        return [value[t.name] for t in tree.flatten(expected)]
-    if isinstance(value, dict):
-        value = {key: value[key] for key in expected}
-    return tree.flatten(value)
-
-
-def flat_inputs(model, x):
-    """A batch as the list of tensors that a model's graph starts from."""
-    inner = functional(model)
-    if inner is None:
-        return [keras.ops.convert_to_tensor(value) for value in tree.flatten(x)]
-    return inner._standardize_inputs(x)
-
-
-def structures(model):
-    """The structures of a model's inputs and outputs."""
-    if hasattr(model, "input_structure"):  # opened, not functional
-        return model.input_structure, model.output_structure
-    return model._inputs_struct, model._outputs_struct
-
-
-def node_of(tensor):
-    """The call that made a symbolic tensor; None for a graph's entry."""
-    if not isinstance(tensor, keras.KerasTensor):
-        return None
-    history = getattr(tensor, "_keras_history", None)
-    if history is None or history.operation is None:
-        return None
-    return history.operation._inbound_nodes[history.node_index]
 
 
 def config(operation) -> dict:
@@ -273,81 +186,6 @@ def taken_losses(layer, scope) -> list:
     return losses
 
 
-def variable_names(layer):
-    """`(variable, name)` pairs; a name is the path inside the layer.
-
-    The path goes by the names of sub-layers. `variable.path` goes by where the
-    variable was made: a layer inside a wrapper is built by the wrapper at
-    first, but by itself where the wrapper is loaded or cloned.
-    """
-    names: dict[int, str] = {}
-    _name_variables(layer, "", names)
-    return [(v, names[id(v)]) for v in layer.weights]
-
-
-def _name_variables(layer, prefix, names):
-    taken = set(names.values())
-    own = layer._trainable_variables + layer._non_trainable_variables
-    # What a layer borrows from a sub-layer goes by the name it has there.
-    borrowed = {id(v) for inner in layer._layers for v in inner.weights}
-    for variable in own:
-        if id(variable) in names or id(variable) in borrowed:
-            continue
-        # Keras numbers variables without a name over the whole process.
-        text = re.sub(r"^variable_\d+$", "variable", variable.name)
-        text = prefix + text
-        while text in taken:
-            text += "_"
-        taken.add(text)
-        names[id(variable)] = text
-    for inner, name in zip(layer._layers, _names_inside(layer)):
-        _name_variables(inner, f"{prefix}{name}/", names)
-
-
-def _names_inside(layer) -> list[str]:
-    """The names of sub-layers, numbered from the first one.
-
-    Keras numbers layers without a name over the whole process.
-    """
-    from keras.src.utils.naming import to_snake_case
-
-    found: list[str] = []
-    for inner in layer._layers:
-        stem = to_snake_case(type(inner).__name__)
-        automatic = re.fullmatch(rf"{re.escape(stem)}(_\d+)?", inner.name)
-        start = name = stem if automatic else inner.name
-        number = 0
-        while name in found:
-            number += 1
-            name = f"{start}_{number}"
-        found.append(name)
-    return found
-
-
-def tensor_name(tensor) -> str:
-    """A tensor's name; for an input its layer's.
-
-    Keras numbers the tensors of unnamed inputs over the whole process.
-    """
-    history = getattr(tensor, "_keras_history", None)
-    if history is not None and isinstance(
-        history.operation, keras.layers.InputLayer
-    ):
-        return history.operation.name
-    return tensor.name
-
-
-def input_options(tensor) -> dict:
-    """Options of an input beside shape, dtype and name."""
-    layer = tensor._keras_history.operation
-    options = {}
-    if getattr(layer, "sparse", False):
-        options["sparse"] = True
-    if getattr(layer, "optional", False):
-        options["optional"] = True
-    return options
-
-
 @contextlib.contextmanager
 def without_initialization(layer):
     """Weights made inside start at zero: they are about to be given values.
@@ -368,35 +206,6 @@ def without_initialization(layer):
     finally:
         for part, name, value in saved:
             object.__setattr__(part, name, value)
-
-
-@contextlib.contextmanager
-def layers_recorded_if(condition):
-    """While open, Keras records some calls of layers only.
-
-    Args:
-        condition: Function of `(layer, outputs)` of a call.
-    """
-    from keras.src.layers import layer as room
-
-    original = room.Node
-
-    def node(operation, call_args, call_kwargs, outputs):
-        if condition(operation, outputs):
-            original(operation, call_args, call_kwargs, outputs)
-
-    room.Node = node
-    try:
-        yield
-    finally:
-        room.Node = original
-
-
-def in_symbolic_scope() -> bool:
-    """Whether Keras asks for shapes, with the backend's own tensors."""
-    from keras.src.backend.common import symbolic_scope
-
-    return symbolic_scope.in_symbolic_scope()
 
 
 def sequential(input_tensor, layers, name):
