@@ -236,6 +236,8 @@ def test_export(work, capsys):
     assert files("mine") == ["mine/thesis.txt"]
     assert run(*litert) == 0
     assert "LiteRT: m.tflite" in capsys.readouterr().out
+    assert run(*export, "--format=onnx", "--output=m.onnx") == 0
+    assert "ONNX: m.onnx" in capsys.readouterr().out
 
 
 def test_code_of_ones_own_is_run_first(work, capsys):

@@ -10,6 +10,7 @@ import tf_keras
 
 import tf_channel_prune as tcp
 from tf_channel_prune import export
+from tf_channel_prune.graph.inputs import inputs_by_name
 from tf_channel_prune.transform import compare
 
 
@@ -129,6 +130,24 @@ def test_several_inputs_and_outputs(kind, tmp_path):
         np.testing.assert_allclose(one, other, atol=0.1)
 
 
+@KINDS
+@pytest.mark.parametrize("way", [None, "int8"])
+def test_inputs_without_names(kind, way, tmp_path):
+    """Keras 3 numbers their tensors over the whole process."""
+    layers = kind.layers
+    one, two = layers.Input((4,)), layers.Input((3,))
+    x = layers.Concatenate()([layers.Dense(6)(one), two])
+    model = kind.Model([two, one], layers.Dense(2)(x))
+    x = [np.full((2, 3), 2, "float32"), np.ones((2, 4), "float32")]
+    path = export.litert(model, tmp_path / "two.tflite", way, (x,))
+    named = dict(zip(inputs_by_name(model), x))
+    found = export.predict_litert(path, named)
+    np.testing.assert_allclose(found, model(x), atol=0.1 if way else 1e-5)
+    served = export.saved_model(model, tmp_path / "served")
+    signature = tf.saved_model.load(served).signatures["serving_default"]
+    assert signature.structured_input_signature[1].keys() == named.keys()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -174,7 +193,9 @@ def test_a_failed_export_leaves_the_old_folder(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["served"]
 
 
-@pytest.mark.parametrize("write", [export.saved_model, export.litert])
+@pytest.mark.parametrize(
+    "write", [export.saved_model, export.litert, export.onnx]
+)
 def test_a_full_disk_is_said(write, tmp_path):
     """No file may be larger than 1 kB for a while."""
     resource = pytest.importorskip("resource")

@@ -198,15 +198,17 @@ def _report(values) -> None:
 
 
 def _export(values) -> None:
-    """A SavedModel folder or a LiteRT file."""
+    """A SavedModel folder, a LiteRT or an ONNX file."""
     from tf_channel_prune import export
 
     output = _needed(values, "output")
     quantize = values.quantize
     data = _function(values, "data") if values.data else None
-    if values.format == "savedmodel":
-        if quantize is not None:
-            raise PruningError("--quantize goes with --format=litert.")
+    if values.format != "litert" and quantize is not None:
+        raise PruningError("--quantize goes with --format=litert.")
+    if values.format == "onnx":
+        print(f"ONNX: {export.onnx(_model(values), output)}")
+    elif values.format == "savedmodel":
         print(f"SavedModel: {export.saved_model(_model(values), output)}")
     else:
         model = _model(values)

@@ -190,8 +190,8 @@ def define_flags(actions: list[str]) -> flags.FlagValues:
     flags.DEFINE_enum(
         "format",
         "savedmodel",
-        ["savedmodel", "litert"],
-        "export: a SavedModel folder or a LiteRT file.",
+        ["savedmodel", "litert", "onnx"],
+        "export: a SavedModel folder, a LiteRT or an ONNX file.",
         **own,
     )
     flags.DEFINE_enum(

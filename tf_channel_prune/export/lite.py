@@ -14,6 +14,9 @@ from tf_channel_prune.export.conversion import check_slim
 from tf_channel_prune.export.conversion import to_tf_keras
 from tf_channel_prune.export.files import check_file
 from tf_channel_prune.export.files import write_file
+from tf_channel_prune.export.named import check_shape
+from tf_channel_prune.export.named import in_batches
+from tf_channel_prune.export.named import named_arrays
 from tf_channel_prune.export.serving import export
 from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.data import batches
@@ -21,7 +24,6 @@ from tf_channel_prune.graph.flavours import flavour
 from tf_channel_prune.graph.inputs import by_input_name
 from tf_channel_prune.graph.inputs import inputs_by_name
 from tf_channel_prune.graph.inputs import random_inputs
-from tf_channel_prune.graph.structure import shapes_fit
 
 WAYS = (None, "dynamic", "float16", "int8")
 # Of float files; their kernels sum in another order.
@@ -188,7 +190,7 @@ def _single_samples(model, data, samples) -> list[dict[str, np.ndarray]]:
     for x, _ in batches(data, 32, samples):
         named = by_input_name(model, x)
         for name, value in named.items():
-            _check_shape(name, value.shape, tensors[name].shape)
+            check_shape(name, value.shape, tensors[name].shape)
             dtype = tf.as_dtype(tensors[name].dtype).as_numpy_dtype
             named[name] = value.astype(dtype)
         singles += [
@@ -202,16 +204,6 @@ def _single_samples(model, data, samples) -> list[dict[str, np.ndarray]]:
             "samples=1 at least."
         )
     return singles
-
-
-def _check_shape(name, found, wanted) -> None:
-    """Raises unless arrays have the shape of an input, but for the batch."""
-    found, wanted = tuple(found[1:]), tuple(wanted[1:])
-    if not shapes_fit(found, wanted):
-        raise PruningError(
-            f"Samples for the input {name!r} have the shape {found}, but it "
-            f"takes {wanted} (without the batch axis, None is open)."
-        )
 
 
 def _check(model, content, tolerance):
@@ -263,46 +255,22 @@ def _run(content, x, batch_size):
     runner = file.get_signature_runner()
     takes = runner.get_input_details()
     gives = runner.get_output_details()
-    if not isinstance(x, dict):
-        if len(takes) != 1:
-            raise PruningError(
-                "The file has several inputs: give a dictionary with "
-                + ", ".join(sorted(takes))
-                + "."
-            )
-        x = dict.fromkeys(takes, x)
-    elif len(takes) == 1:
-        x = dict(zip(takes, x.values()))
-    x = {name: np.asarray(value) for name, value in x.items()}
-    _check_takes(takes, x)
-    count = len(next(iter(x.values())))
-    fixed = next(iter(takes.values()))["shape_signature"][:1]
-    size = int(fixed[0]) if fixed[0] > 0 else batch_size or count
-    parts: dict[str, list] = {name: [] for name in gives}
-    for start in range(0, count, size):
-        batch = {
-            name: _to_file(value[start : start + size], takes[name])
-            for name, value in x.items()
-        }
+    arrays = named_arrays(x, {name: _shape(takes[name]) for name in takes})
+    fixed = next(iter(takes.values()))["shape_signature"][0]
+
+    def run(batch):
         # An LSTM goes on from the state that its last call left.
         file.reset_all_variables()
-        for name, value in runner(**batch).items():
-            parts[name].append(_from_file(value, gives[name]))
-    outputs = {name: np.concatenate(part) for name, part in parts.items()}
-    return _structured(outputs)
+        made = runner(**{k: _to_file(v, takes[k]) for k, v in batch.items()})
+        return {k: _from_file(v, gives[k]) for k, v in made.items()}
+
+    return in_batches(run, arrays, int(fixed) if fixed > 0 else batch_size)
 
 
-def _check_takes(takes, x) -> None:
-    """Raises unless a file takes such arrays."""
-    if takes.keys() != x.keys():
-        raise PruningError(
-            f"The file takes {', '.join(sorted(takes))}; "
-            f"{', '.join(sorted(x))} are given."
-        )
-    for name, value in x.items():
-        shape = takes[name]["shape_signature"]
-        wanted = [None if size < 0 else int(size) for size in shape]
-        _check_shape(name, value.shape, wanted)
+def _shape(details) -> list[int | None]:
+    return [
+        None if size < 0 else int(size) for size in details["shape_signature"]
+    ]
 
 
 def interpreter(content: bytes, threads: int | None = None):
@@ -331,13 +299,3 @@ def _from_file(array, details):
     if scale and np.issubdtype(array.dtype, np.integer):
         return ((array.astype("float32") - zero) * scale).astype("float32")
     return array
-
-
-def _structured(outputs):
-    """One output as an array, Keras' numbered ones as a list."""
-    if len(outputs) == 1:
-        return next(iter(outputs.values()))
-    if all(name.startswith("output_") for name in outputs):
-        by_number = sorted(outputs, key=lambda name: int(name[7:]))
-        return [outputs[name] for name in by_number]
-    return outputs

@@ -10,9 +10,12 @@ import numpy as np
 
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
+from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.export.conversion import check_slim
 from tf_channel_prune.export.files import check_folder
 from tf_channel_prune.export.files import write_folder
+from tf_channel_prune.graph.inputs import input_structure
+from tf_channel_prune.graph.inputs import inputs_by_name
 
 TOLERANCE = 1e-4
 
@@ -40,7 +43,12 @@ def saved_model(model, path) -> str:
     check_folder(path)
 
     def fill(folder):
-        export(model, folder)
+        try:
+            export(model, folder)
+        except PruningError:
+            raise
+        except Exception as error:  # a layer may raise anything
+            raise _not_exported(model, error) from error
         _compare(model, folder)
 
     write_folder(path, fill)
@@ -59,14 +67,38 @@ def export(model, folder) -> None:
 
     try:
         if flavour(model) == "keras":
-            model.export(folder, verbose=False)
+            model.export(
+                folder, verbose=False, input_signature=_signature(model)
+            )
         else:
             with contextlib.redirect_stdout(io.StringIO()):
                 model.export(folder)
     except (tf.errors.OpError, OSError) as error:
-        raise PruningError(
-            f"Model {model.name!r} cannot be exported: {error}"
-        ) from error
+        raise _not_exported(model, error) from error
+
+
+def _not_exported(model, error) -> PruningError:
+    return PruningError(
+        f"Model {model.name!r} cannot be exported: {what_it_says(error)[:300]}"
+    )
+
+
+def _signature(model):
+    """What a Keras 3 model takes, by the names of its `Input`s.
+
+    Keras goes by the names of their tensors: those of inputs without a name
+    are numbered over the whole process.
+    """
+    import keras
+
+    names = {id(t): name for name, t in inputs_by_name(model).items()}
+
+    def spec(tensor):
+        shape = None, *tensor.shape[1:]
+        return keras.InputSpec(tensor.dtype, shape, name=names[id(tensor)])
+
+    struct = keras.tree.map_structure(spec, input_structure(model))
+    return struct if isinstance(model, keras.Sequential) else [struct]
 
 
 def _compare(model, folder):
