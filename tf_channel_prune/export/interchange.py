@@ -104,13 +104,18 @@ def _library(name: str):
     """A library that only ONNX needs.
 
     Raises:
-        PruningError: If it is not installed.
+        PruningError: If it is not installed, or not with what it needs.
     """
     try:
         return __import__(name)
     except ImportError as error:
         raise PruningError(
             f"ONNX files need {name}: pip install 'tf_channel_prune[onnx]'."
+        ) from error
+    except AttributeError as error:  # onnx and an older ml_dtypes
+        raise PruningError(
+            f"{name} cannot be imported: {error}. With TensorFlow before 2.19 "
+            "it needs an older onnx: pip install 'onnx<1.19'."
         ) from error
 
 
