@@ -13,6 +13,7 @@ BACKENDS = ("jax", "torch")
 FILES = (
     "analysis/test_fast.py",
     "criteria/test_reconstruction.py",
+    "export/test_onnx.py",
     "graph/test_recalibration.py",
     "masking/test_training.py",
     "masking/test_gradual.py",

@@ -18,6 +18,7 @@ from tf_channel_prune.export.files import write_file
 from tf_channel_prune.export.named import in_batches
 from tf_channel_prune.export.named import named_arrays
 from tf_channel_prune.export.serving import export
+from tf_channel_prune.export.serving import of_tensorflow
 from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.inputs import by_input_name
 from tf_channel_prune.graph.inputs import random_inputs
@@ -51,7 +52,8 @@ def onnx(model, path, opset: int | None = None) -> str:
     check_file(path)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            export(model, folder)
+            # tf2onnx reads what TensorFlow runs, not what JAX wraps for it.
+            export(of_tensorflow(model, ("tensorflow",)), folder)
             content = _convert(tf2onnx, folder, opset)
         session = _session(runtime, content)
     except PruningError:

@@ -18,6 +18,7 @@ from tf_channel_prune.export.named import check_shape
 from tf_channel_prune.export.named import in_batches
 from tf_channel_prune.export.named import named_arrays
 from tf_channel_prune.export.serving import export
+from tf_channel_prune.export.serving import of_tensorflow
 from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.flavours import flavour
@@ -93,7 +94,9 @@ def litert(
     typical = None
     if quantize == "int8" and not aware:
         typical = _single_samples(model, data, samples)
-    content = _content(model, quantize, typical, integer_io, aware)
+    content = _content(
+        of_tensorflow(model), quantize, typical, integer_io, aware
+    )
     if not aware and quantize in TOLERANCE:
         _check(model, content, TOLERANCE[quantize])
     write_file(path, content)

@@ -12,8 +12,10 @@ from tf_channel_prune.errors import PruningError
 from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.export.conversion import check_slim
+from tf_channel_prune.export.conversion import to_tf_keras
 from tf_channel_prune.export.files import check_folder
 from tf_channel_prune.export.files import write_folder
+from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.inputs import input_structure
 from tf_channel_prune.graph.inputs import inputs_by_name
 
@@ -41,6 +43,7 @@ def saved_model(model, path) -> str:
     """
     check_slim(model)
     check_folder(path)
+    model = of_tensorflow(model)
 
     def fill(folder):
         try:
@@ -53,6 +56,23 @@ def saved_model(model, path) -> str:
 
     write_folder(path, fill)
     return os.fspath(path)
+
+
+def of_tensorflow(model, backends=("tensorflow", "jax")):
+    """The model, or its twin in tf_keras where others run it.
+
+    Args:
+        model: A model of either Keras.
+        backends: Those of Keras 3 that need none. Keras writes no SavedModel
+            on PyTorch.
+    """
+    import keras
+
+    from tf_channel_prune.graph.flavours import flavour
+
+    if flavour(model) == "keras" and keras.backend.backend() not in backends:
+        return to_tf_keras(model)
+    return model
 
 
 def export(model, folder) -> None:
@@ -124,7 +144,7 @@ def _compare(model, folder):
 
 def relative_difference(expected, found) -> float:
     """The largest difference over the largest output; NaN counts."""
-    expected = np.asarray(expected, "float64")
+    expected = np.asarray(to_numpy(expected), "float64")
     gap = np.abs(expected - np.asarray(found, "float64")).max(initial=0.0)
     scale = np.abs(expected).max(initial=0.0)
     return float(gap / scale) if scale else float(gap)
