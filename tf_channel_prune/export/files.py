@@ -56,6 +56,21 @@ def check_folder(path) -> pathlib.Path:
     return path
 
 
+def read_file(path) -> bytes:
+    """A file's content.
+
+    Raises:
+        PruningError: If it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise PruningError(
+            f"{path} cannot be read: {error.strerror or error}."
+        ) from error
+
+
 def write_file(path, content: bytes) -> None:
     """Writes a file, replacing one that is there.
 

@@ -10,16 +10,16 @@ import tempfile
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.errors import what_it_says
 from tf_channel_prune.export.conversion import check_slim
 from tf_channel_prune.export.files import check_file
+from tf_channel_prune.export.files import read_file
 from tf_channel_prune.export.files import write_file
 from tf_channel_prune.export.named import in_batches
 from tf_channel_prune.export.named import named_arrays
+from tf_channel_prune.export.serving import check_outputs
 from tf_channel_prune.export.serving import export
 from tf_channel_prune.export.serving import of_tensorflow
-from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.inputs import by_input_name
 from tf_channel_prune.graph.inputs import random_inputs
 
@@ -85,13 +85,7 @@ def predict_onnx(path, x, batch_size: int | None = None):
             or it takes other inputs.
     """
     runtime = _library("onnxruntime")
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise PruningError(
-            f"{path} cannot be read: {error.strerror or error}."
-        ) from error
+    content = read_file(path)
     try:
         session = _session(runtime, content)
     except Exception as error:  # onnxruntime has its own kinds
@@ -251,14 +245,6 @@ def _run(session, x, batch_size):
 
 
 def _compare(model, session) -> None:
-    import tensorflow as tf
-
     inputs = random_inputs(model)
-    expected = tf.nest.flatten(model(inputs, training=False))
     found = _run(session, by_input_name(model, inputs), None)
-    worst = max(map(relative_difference, expected, tf.nest.flatten(found)))
-    if not worst <= TOLERANCE:
-        raise VerificationError(
-            "The ONNX file's outputs differ from the model's by "
-            f"{worst:.1e} of their scale; nothing was written."
-        )
+    check_outputs("ONNX file", model, inputs, found, TOLERANCE)

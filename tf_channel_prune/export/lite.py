@@ -9,17 +9,17 @@ import warnings
 import numpy as np
 
 from tf_channel_prune.errors import PruningError
-from tf_channel_prune.errors import VerificationError
 from tf_channel_prune.export.conversion import check_slim
 from tf_channel_prune.export.conversion import to_tf_keras
 from tf_channel_prune.export.files import check_file
+from tf_channel_prune.export.files import read_file
 from tf_channel_prune.export.files import write_file
 from tf_channel_prune.export.named import check_shape
 from tf_channel_prune.export.named import in_batches
 from tf_channel_prune.export.named import named_arrays
+from tf_channel_prune.export.serving import check_outputs
 from tf_channel_prune.export.serving import export
 from tf_channel_prune.export.serving import of_tensorflow
-from tf_channel_prune.export.serving import relative_difference
 from tf_channel_prune.graph.data import batches
 from tf_channel_prune.graph.flavours import flavour
 from tf_channel_prune.graph.inputs import by_input_name
@@ -210,17 +210,9 @@ def _single_samples(model, data, samples) -> list[dict[str, np.ndarray]]:
 
 
 def _check(model, content, tolerance):
-    import tensorflow as tf
-
     inputs = random_inputs(model)
-    expected = tf.nest.flatten(model(inputs, training=False))
     found = _run(content, by_input_name(model, inputs), None)
-    worst = max(map(relative_difference, expected, tf.nest.flatten(found)))
-    if not worst <= tolerance:
-        raise VerificationError(
-            "The LiteRT file's outputs differ from the model's by "
-            f"{worst:.1e} of their scale; nothing was written."
-        )
+    check_outputs("LiteRT file", model, inputs, found, tolerance)
 
 
 def predict_litert(path, x, batch_size: int = 1):
@@ -240,13 +232,7 @@ def predict_litert(path, x, batch_size: int = 1):
     Raises:
         PruningError: If there is no LiteRT file, or it takes other inputs.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise PruningError(
-            f"{path} cannot be read: {error.strerror or error}."
-        ) from error
+    content = read_file(path)
     if content[4:8] != _FILE_IDENTIFIER:
         raise PruningError(f"{path} is no LiteRT file.")
     return _run(content, x, batch_size)

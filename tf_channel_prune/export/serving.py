@@ -128,17 +128,35 @@ def _compare(model, folder):
     from tf_channel_prune.graph.inputs import random_inputs
 
     inputs = random_inputs(model)
-    expected = tf.nest.flatten(model(inputs, training=False))
+    given = inputs
     loaded = tf.saved_model.load(folder)
     if flavour(model) == "tf_keras" and isinstance(inputs, dict):
         # tf_keras exports what the model takes as a list.
-        inputs = tf.nest.flatten(inputs)
-    found = tf.nest.flatten(loaded.serve(inputs))
-    worst = max(map(relative_difference, expected, found))
-    if not worst <= TOLERANCE:
+        given = tf.nest.flatten(inputs)
+    check_outputs("SavedModel", model, inputs, loaded.serve(given), TOLERANCE)
+
+
+def check_outputs(what, model, inputs, found, tolerance) -> None:
+    """Raises unless what was exported gives the model's outputs.
+
+    Args:
+        what: The name of its kind.
+        model: The model.
+        inputs: What both were run on, as the model takes it.
+        found: The outputs, in the order of the model's.
+        tolerance: The largest difference, as `relative_difference` has it.
+
+    Raises:
+        VerificationError: If the outputs differ.
+    """
+    import tensorflow as tf
+
+    expected = tf.nest.flatten(model(inputs, training=False))
+    worst = max(map(relative_difference, expected, tf.nest.flatten(found)))
+    if not worst <= tolerance:
         raise VerificationError(
-            "The SavedModel's outputs differ from the model's by "
-            f"{worst:.1e} of their scale; nothing was written."
+            f"The {what}'s outputs differ from the model's by {worst:.1e} of "
+            "their scale; nothing was written."
         )
 
 

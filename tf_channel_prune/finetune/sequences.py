@@ -11,7 +11,7 @@ import numpy as np
 from tf_channel_prune.errors import PruningError
 from tf_channel_prune.graph.arrays import to_numpy
 from tf_channel_prune.graph.data import length
-from tf_channel_prune.graph.data import rows
+from tf_channel_prune.graph.data import take
 from tf_channel_prune.graph.structure import leaves
 from tf_channel_prune.graph.structure import map_arguments
 
@@ -36,10 +36,7 @@ class Shuffled:
 
     def __getitem__(self, index):
         chosen = self.order[index * self.size : (index + 1) * self.size]
-        return map_arguments(
-            lambda leaf: None if leaf is None else rows(leaf, chosen),
-            self.data,
-        )
+        return take(self.data, chosen)
 
 
 class InOrder:

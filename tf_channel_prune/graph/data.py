@@ -31,7 +31,7 @@ def batches(data, size: int, limit: int | None = None, seed: int = 0):
         x, y = _pair(batch)
         count = length(x)
         if count > left:
-            x, y = _take((x, y), slice(0, int(left)))
+            x, y = take((x, y), slice(0, int(left)))
         yield x, y
         left -= count
         if left <= 0:
@@ -85,6 +85,18 @@ def rows(array, index):
     return found
 
 
+def take(data, index):
+    """Samples of arrays in any structure, as `rows` takes them.
+
+    Args:
+        data: The arrays, or None in place of one.
+        index: As of `rows`.
+    """
+    return map_arguments(
+        lambda leaf: None if leaf is None else rows(leaf, index), data
+    )
+
+
 def are_samples_with_targets(data) -> bool:
     """Whether data are arrays `(x, y)`, which can be read again and again."""
     return is_arrays(data) and _pair(data)[1] is not None
@@ -107,7 +119,7 @@ def _of_arrays(data, size, limit, seed):
         # Labels are often stored in order; every batch should hold them all.
         chosen = rng.permutation(chosen)
     for start in range(0, len(chosen), size):
-        yield _take(pair, chosen[start : start + size])
+        yield take(pair, chosen[start : start + size])
 
 
 def is_read_once(data) -> bool:
@@ -161,10 +173,3 @@ def _pair(batch):
     if isinstance(batch, tuple):
         return (batch[0], batch[1] if len(batch) > 1 else None)
     return (batch, None)
-
-
-def _take(pair, index):
-    def one(leaf):
-        return leaf if leaf is None else rows(leaf, index)
-
-    return map_arguments(one, pair)
